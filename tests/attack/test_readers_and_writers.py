@@ -244,9 +244,9 @@ def test_names_of_folders(tmp_path, name, run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("length", [300, 4000, 70_000])
+@pytest.mark.parametrize("length", [300, 6000, 70_000])
 def test_paths_that_are_too_long_are_named_in_one_line(tmp_path, run, length):
-    long = str(tmp_path / ("x" * length if length < 4000 else "/".join(["x" * 200] * (length // 200))))
+    long = str(tmp_path / ("x" * length if length < 6000 else "/".join(["x" * 200] * (length // 200))))
     np.save(tmp_path / "c.npy", CODES)
     (tmp_path / "ids.txt").write_text("\n".join(items(0, ROWS)["id"]), encoding="utf-8")
     build(tmp_path / "i")

@@ -300,8 +300,8 @@ def test_a_file_that_is_no_picture_is_refused(page: Page, tmp_path):
     (tmp_path / "x.txt").write_text("words")
     page.open()
     page.one("#file").send_keys(str(tmp_path / "x.txt"))
-    page.until(lambda: "no picture in that file" in page.one("#notice").text)
-    assert page.query() == "" and "no picture in that file" in page.said()
+    page.until(lambda: "cannot open that file as a picture" in page.one("#notice").text)
+    assert page.query() == "" and "cannot open that file as a picture" in page.said()
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def test_every_held_out_pair_asks_once_and_the_database_has_the_proportion(hashi
         assert not set(draw.asking) & set(draw.unseen) and len(draw.asking) + len(draw.unseen) == 40
         assert len(draw.trained) == 2.5 * len(draw.unseen) and len(set(draw.trained)) == 75
         assert draw.trained.tolist() == draws[0].trained.tolist()
-    with raises_code("E-PROTOCOL-SPLIT", "4 draws of 3 held-out pairs"):
+    with raises_code("E-PROTOCOL-SPLIT", "4 draws need as many held-out pairs, but there are 3"):
         next(open_draws(3, 500, 2.5, protocol))
 
 

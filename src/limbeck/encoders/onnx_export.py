@@ -128,7 +128,7 @@ def export_tower(model: DualEncoder, modality: str, preprocess: Preprocessor, fo
     if not error <= TOLERANCE:
         raise LimbeckError(
             f"export: the graph of the {modality} tower differs from torch by {error:.1g} of its largest "
-            f"number; at most {TOLERANCE:g} is accepted",
+            f"number; at most {TOLERANCE:g} is accepted; export this model with another version of torch",
             code="E-EXPORT-DIFFERS",
         )
     return Exported(tower, error)
@@ -177,7 +177,7 @@ def _write(graph: _Graph, arrays: dict[str, np.ndarray], file: Path) -> None:
             # Its message is the whole graph; the reason is the last line.
             reason = str(error).strip().splitlines()[-1][:120]
             raise LimbeckError(
-                f"export: ONNX cannot express the {graph.modality} tower ({reason})",
+                f"export: ONNX cannot express the {graph.modality} tower ({reason}); use the model itself",
                 code="E-EXPORT-UNSUPPORTED",
             ) from None
 

@@ -153,7 +153,8 @@ def _modes(file: Path) -> tuple[str, ...]:
     config = read_json(file)
     if not config.get("include_prompt", True):
         raise LimbeckError(
-            f"{file}: leaves the prompt out of the mean (include_prompt), which is not supported",
+            f"{file}: include_prompt: false is not supported (it leaves the prompt out of the mean); "
+            "use another encoder",
             code="E-MODEL-UNSUPPORTED",
         )
     one = config.get("pooling_mode")
@@ -161,7 +162,8 @@ def _modes(file: Path) -> tuple[str, ...]:
     modes = tuple(named) or tuple(mode for key, mode in _MODES.items() if config.get(key))
     if not modes or set(modes) - set(_MODES.values()):
         raise LimbeckError(
-            f"{file}: pooling {', '.join(modes) or 'by nothing'} is not supported", code="E-MODEL-UNSUPPORTED"
+            f"{file}: pooling_mode {', '.join(modes) or 'none'} is not supported; use another encoder",
+            code="E-MODEL-UNSUPPORTED",
         )
     return modes
 

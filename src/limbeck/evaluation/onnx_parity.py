@@ -171,7 +171,8 @@ def _check_read_back(model: DualEncoder, opened: DualEncoder, clip_like: ClipLik
         error = float(np.abs(wanted - found).max())
         if not error <= TOLERANCE:
             raise LimbeckError(
-                f"export: the {modality} graph, as it is read back, differs from torch by {error:.1g}",
+                f"export: the {modality} graph, as it is read back, differs from torch by {error:.1g}; "
+                f"at most {TOLERANCE:g} is accepted; export this model with another version of torch",
                 code="E-EXPORT-DIFFERS",
             )
 

@@ -117,7 +117,8 @@ def open_session(graph: bytes, files: Mapping[str, bytes], where: str) -> onnxru
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own errors have no common base
         raise LimbeckError(
-            f"{where}: onnxruntime cannot read it ({' '.join(str(error).split())[:160]})",
+            f"{where}: onnxruntime cannot read it ({' '.join(str(error).split())[:160]}); "
+            "copy the model again, or export it again",
             code="E-MODEL-DAMAGED",
         ) from None
 

@@ -35,7 +35,10 @@ def source_of(opened: Opened, item_id: str) -> tuple[Path | None, str | Path]:
     if root.is_file():
         return root, path
     if not is_inside(path):
-        raise LimbeckError(f"{item_id!r}: its path leaves the media folder", code="E-PICTURE-MISSING")
+        raise LimbeckError(
+            f"{item_id!r}: its path, {path}, leaves the media folder; add it again with a path inside",
+            code="E-PICTURE-MISSING",
+        )
     return None, root / path
 
 
@@ -51,7 +54,10 @@ def etag_of(opened: Opened, source: tuple[Path | None, str | Path], size: int) -
     try:
         about = (archive or file_of(path)).stat()
     except OSError:
-        raise LimbeckError(f"{path}: the picture is missing", code="E-PICTURE-MISSING") from None
+        raise LimbeckError(
+            f"{path}: the picture is missing; restore it, or delete the item from the index",
+            code="E-PICTURE-MISSING",
+        ) from None
     facts = f"{archive} {path} {about.st_size} {about.st_mtime_ns} {size}"
     return f'"{hashlib.sha256(facts.encode("utf-8", "surrogatepass")).hexdigest()[:32]}"'
 

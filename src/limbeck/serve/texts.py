@@ -44,7 +44,9 @@ class Texts:
         """
         if not self.drawn:
             raise LimbeckError(
-                f"{self.index.store.path}: has no captions, tags, labels or class paths", code="E-DATA-TEXT"
+                f"{self.index.store.path}: has no captions, tags, labels or class paths; "
+                "build the index from a data set with texts",
+                code="E-DATA-TEXT",
             )
         known, _ = split_known(self.drawn, lambda text: self.index.check([Term(text)]))
         return known, self.index.encode(known)

@@ -142,8 +142,8 @@ def open_draws(
     rule = protocol.validation
     if held_out < rule.draws:
         raise LimbeckError(
-            f"protocol {protocol.name}: validation.draws: {rule.draws} draws of {held_out} held-out pairs; "
-            "hold out more pairs, or set validation.measure: trained",
+            f"protocol {protocol.name}: validation.draws: {rule.draws} draws need as many held-out pairs, "
+            f"but there are {held_out}; hold out more pairs, or set validation.measure: trained",
             code="E-PROTOCOL-SPLIT",
         )
     rng = np.random.default_rng(rule.seed)
