@@ -16,7 +16,7 @@ from limbeck.evaluation.packs import read_pack, write_pack
 from limbeck.evaluation.results import FIRST_METRICS, Result, same_protocol
 from limbeck.evaluation.validity import metric_version, void_reasons
 from limbeck.grid import benchmark
-from limbeck.grid.recorded import Recorded, drawn, recorded_folder
+from limbeck.grid.recorded import Recorded, drawn, recorded_folder, recorded_names
 from limbeck.grid.repeat import Compared, Noise, compare_rows
 from raising import raises_code
 
@@ -89,6 +89,13 @@ def test_the_rows_of_the_checkout_are_found_from_anywhere(
     assert recorded_folder() == REPOSITORY / "results"
     kept = Recorded.read("hmid_net-tuning", recorded_folder())
     assert kept.sample(1, 0, None) and not kept.void() and kept.seeds == 1
+
+
+def test_the_packaged_grids_have_the_settings_of_the_recorded_rows() -> None:
+    folder = recorded_folder()
+    tables = [Recorded.read(name, folder) for name in recorded_names(folder)]
+    other = {one.name for one in tables if any("other settings" in why for why in one.cannot_run.values())}
+    assert other == {"hmid_net-scenes6000"}  # its grid draws 24,000 scenes now
 
 
 def test_noise_is_what_rows_and_draws_do_not_explain() -> None:
