@@ -83,7 +83,7 @@ def open_archive(path: Path) -> Archive:
         ) from None
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise LimbeckError(
-            f"{path}: damaged or not a zip file ({error}); download it again", code="E-ARCHIVE-DAMAGED"
+            f"{path}: is damaged or not a zip file ({error}); download it again", code="E-ARCHIVE-DAMAGED"
         ) from None
 
 
@@ -101,7 +101,8 @@ def read_member(path: Path, member: str) -> bytes:
         )
     if info.file_size > MAX_MEMBER_BYTES:
         raise LimbeckError(
-            f"{path}: {member} unpacks to {info.file_size:,} bytes; too large to read", code="E-FILE-SIZE"
+            f"{path}: {member} unpacks to {info.file_size:,} bytes, too many to read; remove it",
+            code="E-FILE-SIZE",
         )
     try:
         with archive.lock:

@@ -59,10 +59,10 @@ class Client:
             wrong = True
         if wrong or parts.query or parts.fragment or parts.username is not None:
             raise LimbeckError(
-                f"{url}: not the address of a service; write http://HOST:PORT", code="E-OPTION-FORM"
+                f"{url}: is not the address of a service; write http://HOST:PORT", code="E-OPTION-FORM"
             )
         if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-            raise LimbeckError("api_key: not plain ASCII; copy the key again", code="E-OPTION-FORM")
+            raise LimbeckError("api_key: is not plain ASCII; copy the key again", code="E-OPTION-FORM")
         self.url = url.rstrip("/")
         self.index, self.timeout, self.retries = index, timeout, retries
         self._parts, self._prefix = parts, parts.path.rstrip("/")

@@ -28,7 +28,7 @@ def open_npy(path: Path) -> np.ndarray:
             shape, fortran, dtype, start = _header(path, stream)
         room = path.stat().st_size - start
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: no such file; check the path", code="E-PATH-MISSING") from None
+        raise LimbeckError(f"{path}: there is no such file; check the path", code="E-PATH-MISSING") from None
     except OSError as error:
         raise LimbeckError(
             f"{path}: cannot be read ({error.strerror or error})", code="E-PATH-READ"
@@ -45,7 +45,7 @@ def _header(path: Path, stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dty
     """Return shape, Fortran order, type and the offset of the numbers."""
     if stream.read(len(_MAGIC)) != _MAGIC:
         raise LimbeckError(
-            f"{path}: not a .npy array; write it with numpy.save (pickles are never read)",
+            f"{path}: is not a .npy array; write it with numpy.save (pickles are never read)",
             code="E-ARRAY-FILE",
         )
     stream.seek(0)
@@ -63,5 +63,5 @@ def _header(path: Path, stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dty
 
 def _refused(path: Path, cause: str) -> LimbeckError:
     return LimbeckError(
-        f"{path}: not readable as a plain array ({cause}); write it with numpy.save", code="E-ARRAY-FILE"
+        f"{path}: is not readable as a plain array ({cause}); write it with numpy.save", code="E-ARRAY-FILE"
     )

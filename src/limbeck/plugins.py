@@ -55,7 +55,7 @@ def trust_code(file: Path | str) -> None:
     path = Path(file)
     if path.suffix != ".py":
         raise LimbeckError(
-            f"{path}: not a Python file (.py); name the file of a tower's or lift's class",
+            f"{path}: is not a Python file (.py); name the file of a tower's or lift's class",
             code="E-PLUGIN-FILE",
         )
     TRUSTED[str(path.resolve())] = code_digest(path)
@@ -68,7 +68,9 @@ def code_digest(file: Path) -> str:
         LimbeckError: there is no such file.
     """
     if not file.is_file():
-        raise LimbeckError(f"{file}: no such file; name your class FILE.py:CLASS", code="E-PATH-MISSING")
+        raise LimbeckError(
+            f"{file}: there is no such file; name your class FILE.py:CLASS", code="E-PATH-MISSING"
+        )
     return sha256_file(file)
 
 
@@ -185,7 +187,9 @@ def _module(file: Path) -> ModuleType:
     name = f"limbeck_own_{file.stem}_{digest[:12]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise LimbeckError(f"{file}: not a Python file; name your class FILE.py:CLASS", code="E-PLUGIN-FILE")
+        raise LimbeckError(
+            f"{file}: is not a Python file; name your class FILE.py:CLASS", code="E-PLUGIN-FILE"
+        )
     module = importlib.util.module_from_spec(spec)
     module.__dict__["__limbeck_sha256__"] = digest
     # Annotations in text form are resolved there.

@@ -185,7 +185,7 @@ def split_known(texts: Sequence[str], check: Callable[[str], None]) -> tuple[lis
     """
     refuse_root(texts)
     if not texts:
-        raise LimbeckError("traverse: no texts to pass; give at least one", code="E-ARRAY-EMPTY")
+        raise LimbeckError("traverse: there are no texts to pass; give at least one", code="E-ARRAY-EMPTY")
     known, unknown = [], []
     for text in texts:
         try:

@@ -65,7 +65,7 @@ def grid(
     except KeyboardInterrupt:
         given = (("out", out), ("data", data), ("rows", rows))
         more = "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given if value)
-        echo(f"limbeck: stopped, state saved; resume with: limbeck grid {file}{more}", err=True)
+        echo(f"limbeck: stopped; the state is saved; resume with: limbeck grid {file}{more}", err=True)
         raise typer.Exit(130) from None
     for name, why in failed.items():
         echo(f"limbeck: {name}: {why}", err=True)

@@ -87,7 +87,7 @@ def reproduce(
         try:
             ours, failed = repeat(table, chosen, target, data, jobs=jobs, say=echo, live=live)
         except KeyboardInterrupt:
-            echo("limbeck: stopped, state saved; the same command continues", err=True)
+            echo("limbeck: stopped; the state is saved; the same command continues", err=True)
             raise typer.Exit(130) from None
         compared, rule = compare_rows(table, ours)
     for task, why_not in failed.items():

@@ -118,7 +118,7 @@ def search(
         raise typer.BadParameter("--media locates the pictures of --gallery; give both")
     if media is not None and not media.exists():
         raise LimbeckError(
-            f"{media}: no such folder or zip file; give --media the current folder of the pictures",
+            f"{media}: there is no such folder or zip file; give --media the current folder of the pictures",
             code="E-PATH-MISSING",
         )
     import numpy as np

@@ -70,7 +70,7 @@ def serve(
 
     if media is not None and not media.exists():
         raise LimbeckError(
-            f"{media}: no such folder or zip file; give --media the current folder of the pictures",
+            f"{media}: there is no such folder or zip file; give --media the current folder of the pictures",
             code="E-PATH-MISSING",
         )
     guard = Guard(

@@ -82,13 +82,13 @@ def train(
         overrides, recipe = [recipe, *(overrides or [])], None
     for key, value in map(parse_override, overrides or []):
         if key in changes:
-            raise LimbeckError(f"{key}: given twice; keep one", code="E-OPTION-REPEATED")
+            raise LimbeckError(f"{key}: is given twice; keep one", code="E-OPTION-REPEATED")
         changes[key] = value
     source: str | dict[str, Json] | None = recipe
     if source is None:
         if not (resume and out is not None):
             raise LimbeckError(
-                "train: no recipe; name one of limbeck list recipes, or give --resume and --out RUN",
+                "train: there is no recipe; name one of limbeck list recipes, or give --resume and --out RUN",
                 code="E-OPTION-MISSING",
             )
         if not is_run(out):
@@ -124,7 +124,10 @@ def train(
                 raise typer.Exit(128 + signal.SIGTERM) from None
             raise
         if is_first():
-            echo(f"limbeck: stopped, state saved; resume with: limbeck train --resume --out {run}", err=True)
+            echo(
+                f"limbeck: stopped; the state is saved; resume with: limbeck train --resume --out {run}",
+                err=True,
+            )
         raise typer.Exit(TO_RESUME if terminated else 130) from None
     if is_first():
         sizes = told_sizes(stage_facts(run, resolved)[choose(run, resolved).stage.name])

@@ -34,7 +34,7 @@ def describe(error: ValidationError, model: type[BaseModel], source: str) -> Lim
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"known are {', '.join(sorted(known))}" if known else "this part has no keys; remove it"
         hint = f"did you mean {near[0]!r}?" if near else hint
-        return LimbeckError(f"{source}: unknown key {where!r}; {hint}{more}", code="E-CONFIG-KEY")
+        return LimbeckError(f"{source}: key {where!r} is unknown; {hint}{more}", code="E-CONFIG-KEY")
     if first["type"] == "missing":
         return LimbeckError(f"{source}: key {where!r} is missing{more}", code="E-CONFIG-KEY")
     reason = str(first["msg"]).removeprefix("Value error, ")

@@ -133,7 +133,7 @@ class Contents:
         except (KeyError, TypeError, OSError, pa.ArrowInvalid) as error:
             reason = " ".join(str(error).split())[:120]
             raise LimbeckError(
-                f"{run / FILE}: damaged ({reason}); choose another --out", code="E-RUN-DAMAGED"
+                f"{run / FILE}: is damaged ({reason}); choose another --out", code="E-RUN-DAMAGED"
             ) from None
         return cls(**kept, pictures=pictures)
 

@@ -73,7 +73,7 @@ def load_feature_file(name: str, path: Path, scale: float = 1.0) -> FeatureFile:
     """
     if not path.is_file():
         raise LimbeckError(
-            f"{path}: no such feature file (features {name!r}); restore it or import again",
+            f"{path}: there is no such feature file (features {name!r}); restore it or import again",
             code="E-FEATURES-MISSING",
         )
     matrix = open_npy(path)

@@ -106,7 +106,7 @@ class Tree:
         if len(roots) > 1:
             more = f" (and {len(roots) - 2} more)" if len(roots) > 2 else ""
             raise LimbeckError(
-                f"{source}: two roots, {roots[0]!r} and {roots[1]!r}{more}; "
+                f"{source}: has two roots, {roots[0]!r} and {roots[1]!r}{more}; "
                 "add a node above them, so that all classes are in one tree",
                 code="E-HIERARCHY-TREE",
             )

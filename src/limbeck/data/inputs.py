@@ -106,7 +106,7 @@ def label_prompts(
     unknown = sorted(set(config.words) - set(label_names))
     if unknown:
         raise LimbeckError(
-            f"prompt.words: no label {unknown[0]!r}; there are {', '.join(label_names)}",
+            f"prompt.words: there is no label {unknown[0]!r}; there are {', '.join(label_names)}",
             code="E-LABEL-UNKNOWN",
         )
     word_of = permuted_names(label_names, config.permute)

@@ -267,7 +267,7 @@ class Pairs:
         if name not in self.feature_files:
             known = ", ".join(self.feature_files) or "none"
             raise LimbeckError(
-                f"{self.path}: no features {name!r}; there are {known}", code="E-FEATURES-MISSING"
+                f"{self.path}: there are no features {name!r}; there are {known}", code="E-FEATURES-MISSING"
             )
         chosen = np.arange(len(self)) if rows is None else self._row_array(rows)
         wanted = self.feature_rows[chosen]

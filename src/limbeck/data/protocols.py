@@ -133,18 +133,18 @@ def _find(name: str) -> Path:
         return file
     if file.suffix in (".yaml", ".yml"):
         raise LimbeckError(
-            f"{name}: no such protocol file; give its path, or restore it", code="E-PATH-MISSING"
+            f"{name}: there is no such protocol file; give its path, or restore it", code="E-PATH-MISSING"
         )
     if name.rpartition("@")[0] in list_protocols():
-        raise LimbeckError(f"unknown protocol {name!r}; after @, {FORM}", code="E-PROTOCOL-UNKNOWN")
+        raise LimbeckError(f"protocol {name!r} is unknown; after @, {FORM}", code="E-PROTOCOL-UNKNOWN")
     near = difflib.get_close_matches(name, list_protocols(), n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(list_protocols())}"
-    raise LimbeckError(f"unknown protocol {name!r}; {hint}", code="E-PROTOCOL-UNKNOWN")
+    raise LimbeckError(f"protocol {name!r} is unknown; {hint}", code="E-PROTOCOL-UNKNOWN")
 
 
 def _read_ids(file: Path, sha256: str) -> list[str]:
     if not file.is_file():
-        raise LimbeckError(f"{file}: no such id list; restore it", code="E-PATH-MISSING")
+        raise LimbeckError(f"{file}: there is no such id list; restore it", code="E-PATH-MISSING")
     content = file.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:

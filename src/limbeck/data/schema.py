@@ -62,7 +62,7 @@ def build_table(columns: Mapping[str, Sequence[object]]) -> pa.Table:
     unknown = sorted(set(columns) - set(SCHEMA) - set(further))
     if unknown:
         raise LimbeckError(
-            f"pairs: unknown column {unknown[0]!r}; known are {', '.join(SCHEMA)}", code="E-TABLE-COLUMN"
+            f"pairs: column {unknown[0]!r} is unknown; known are {', '.join(SCHEMA)}", code="E-TABLE-COLUMN"
         )
     if "id" not in columns:
         raise LimbeckError(
@@ -113,7 +113,7 @@ def read_table(file: Path) -> pa.Table:
     """
     if not file.is_file():
         raise LimbeckError(
-            f"{file}: no such file; the pairs directory is incomplete, import it again",
+            f"{file}: there is no such file; the pairs directory is incomplete, import it again",
             code="E-PAIRS-DAMAGED",
         )
     try:
@@ -121,7 +121,7 @@ def read_table(file: Path) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         line = str(error).splitlines()[0][:120]
         raise LimbeckError(
-            f"{file}: truncated or not Parquet ({line}); import the data again", code="E-PAIRS-DAMAGED"
+            f"{file}: is truncated or not Parquet ({line}); import the data again", code="E-PAIRS-DAMAGED"
         ) from None
     columns: dict[str, pa.Array] = {}
     for name, kind in SCHEMA.items():

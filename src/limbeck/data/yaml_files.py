@@ -94,7 +94,7 @@ def parse_yaml(text: str, source: str) -> Any:
     """
     if len(text) > MAX_BYTES:
         raise LimbeckError(
-            f"{source}: {len(text):,} characters; a YAML file may have at most {MAX_BYTES:,}",
+            f"{source}: has {len(text):,} characters; a YAML file may have at most {MAX_BYTES:,}",
             code="E-FILE-SIZE",
         )
     loader: _Loader | None = None
@@ -109,7 +109,7 @@ def parse_yaml(text: str, source: str) -> Any:
         raise LimbeckError(f"{source}: {error}", code=error.code) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise LimbeckError(
-            f"{source}: not valid YAML ({' '.join(str(error).split())[:300]})", code="E-YAML-SYNTAX"
+            f"{source}: is not valid YAML ({' '.join(str(error).split())[:300]})", code="E-YAML-SYNTAX"
         ) from None
     finally:
         if loader is not None:
@@ -126,7 +126,7 @@ def read_yaml(file: Path) -> Any:
     file = Path(file)
     try:
         if file.exists() and not file.is_file():
-            raise LimbeckError(f"{file}: not a regular file; use a YAML file", code="E-PATH-KIND")
+            raise LimbeckError(f"{file}: is not a regular file; use a YAML file", code="E-PATH-KIND")
         with file.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
         text = content.decode("utf-8-sig")
@@ -136,7 +136,7 @@ def read_yaml(file: Path) -> Any:
         ) from None
     except UnicodeDecodeError as error:
         raise LimbeckError(
-            f"{file}: not valid YAML ({error}); save it as UTF-8", code="E-FILE-ENCODING"
+            f"{file}: is not valid YAML ({error}); save it as UTF-8", code="E-FILE-ENCODING"
         ) from None
     return parse_yaml(text, str(file))
 

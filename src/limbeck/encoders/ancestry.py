@@ -144,7 +144,7 @@ def _recipe(run: Path) -> dict[str, Any]:
     try:
         told = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except (yaml.YAMLError, UnicodeError) as error:
-        raise LimbeckError(f"{file}: not valid YAML; restore it", code="E-YAML-SYNTAX") from error
+        raise LimbeckError(f"{file}: is not valid YAML; restore it", code="E-YAML-SYNTAX") from error
     return told if isinstance(told, dict) else {}
 
 

@@ -228,7 +228,8 @@ class BackboneCache:
             _header(stream, (0, dim))
         if done != count:
             raise LimbeckError(
-                f"cache: {done} outputs for {count} items; please report this bug of limbeck", code="E-BUG"
+                f"cache: holds {done} outputs for {count} items; please report this bug of limbeck",
+                code="E-BUG",
             )
 
     def sweep(self) -> None:

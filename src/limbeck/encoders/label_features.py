@@ -55,8 +55,8 @@ class LabelFeaturesBackbone(Backbone):
         ]
         if missing:
             raise LimbeckError(
-                f"{self.config.names}: no features for {', '.join(missing)}; name substitutes with aliases: "
-                f"{{{missing[0]}: [NAME, …]}}",
+                f"{self.config.names}: there are no features for {', '.join(missing)}; name others with "
+                f"aliases: {{{missing[0]}: [NAME, …]}}",
                 code="E-FEATURES-MISSING",
             )
         table = [features[[rows[a.casefold()] for a in own]].mean(0) for own in asked.values()]
@@ -100,7 +100,7 @@ def read_label_features(config: LabelFeaturesConfig) -> tuple[np.ndarray, list[s
     for file in (config.file, config.names):
         if not Path(file).is_file():
             raise LimbeckError(
-                f"{file}: no such file; label_features needs file (.npy) and names (one per line)",
+                f"{file}: there is no such file; label_features needs file (.npy) and names (one per line)",
                 code="E-PATH-MISSING",
             )
     x = np.asarray(open_npy(Path(config.file)))

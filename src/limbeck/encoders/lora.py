@@ -47,7 +47,8 @@ def adapt(backbone: Backbone, config: LoraConfig, where: str) -> int:
     for target in config.targets or []:
         if target not in known:
             raise LimbeckError(
-                f"{where}.targets: no layer {target!r}; known are {', '.join(known)}", code="E-CONFIG-VALUE"
+                f"{where}.targets: there is no layer {target!r}; known are {', '.join(known)}",
+                code="E-CONFIG-VALUE",
             )
     backbone.requires_grad_(False)
     for owner, layers in found.items():

@@ -76,7 +76,7 @@ def push_to_hub(
     from huggingface_hub import HfApi, get_token
 
     if not is_hub_id(repo_id):
-        raise LimbeckError(f"{repo_id}: not a hub id; write OWNER/NAME", code="E-OPTION-FORM")
+        raise LimbeckError(f"{repo_id}: is not a hub id; write OWNER/NAME", code="E-OPTION-FORM")
     if get_token() is None:
         raise _cannot_push(repo_id, "no token")
     api = HfApi(library_name="limbeck")

@@ -104,7 +104,7 @@ def read_model(cls: type[DualEncoder], folder: Path, *, bundled: bool = False) -
     stored = read_json(folder / "model.json")
     if not isinstance(stored, dict) or stored.get("kind") != "dual-encoder":
         raise LimbeckError(
-            f"{folder / 'model.json'}: not a limbeck model; use a run or a model directory",
+            f"{folder / 'model.json'}: is not a limbeck model; use a run or a model directory",
             code="E-MODEL-MISSING",
         )
     if isinstance(stored.get("format"), int) and stored["format"] > FORMAT:
@@ -124,7 +124,7 @@ def read_model(cls: type[DualEncoder], folder: Path, *, bundled: bool = False) -
         raise
     except Exception as error:  # torch and transformers refuse odd values in many ways
         raise LimbeckError(
-            f"{folder}: damaged or of another version ({_reason(error)}); train again",
+            f"{folder}: is damaged or of another version ({_reason(error)}); train again",
             code="E-MODEL-DAMAGED",
         ) from error
     if not (folder / "model.safetensors").is_file():

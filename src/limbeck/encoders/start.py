@@ -106,7 +106,7 @@ def scale_line(encoder: DualEncoder, config: object, inherited: bool) -> str:
 
 
 def _started(encoder: DualEncoder, modality: str, whole: bool) -> str:
-    """Start one side and describe its start; "" for a tower without a source."""
+    """Start one tower from its source and say what was kept and what is new; "" without a source."""
     tower, lift = encoder.towers[modality], encoder.lift
     source, name = tower.backbone.embeds(), f"towers.{modality}"
     if source is None:

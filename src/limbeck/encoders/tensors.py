@@ -31,7 +31,9 @@ def load_tensors(path: Path, wanted: Callable[[str], bool] | None = None) -> dic
         LimbeckError: the file is missing, truncated, damaged or a pickle.
     """
     if not path.is_file():
-        raise LimbeckError(f"{path}: no such file; the directory is incomplete", code="E-PATH-MISSING")
+        raise LimbeckError(
+            f"{path}: there is no such file; the directory is incomplete", code="E-PATH-MISSING"
+        )
     try:
         with safe_open(str(path), "pt") as file:
             return {
@@ -43,6 +45,6 @@ def load_tensors(path: Path, wanted: Callable[[str], bool] | None = None) -> dic
         pickled = head[:1] == b"\x80" or head == b"PK"
         kind = "a pickle or zip archive, which is never loaded" if pickled else "truncated or damaged"
         raise LimbeckError(
-            f"{path}: not a readable safetensors file ({kind}); restore it or train again",
+            f"{path}: is not a readable safetensors file ({kind}); restore it or train again",
             code="E-FILE-DAMAGED",
         ) from error

@@ -104,7 +104,7 @@ class Parts:
         differ = [name for name, value in about.items() if self._progress["about"].get(name) != value]
         if differ:
             raise LimbeckError(
-                f"{self.folder}: an unfinished encoding with another {' and '.join(differ)}; "
+                f"{self.folder}: holds an unfinished encoding with another {' and '.join(differ)}; "
                 "remove it to start again",
                 code="E-ENCODE-UNFINISHED",
             )

@@ -48,7 +48,7 @@ class PictureFolder:
         if not self.names:
             line = self.skipped.line()
             raise LimbeckError(
-                f"{self.root}: no pictures in it (and no pairs.json or encoded.json); give another folder"
+                f"{self.root}: holds no pictures (and no pairs.json or encoded.json); give another folder"
                 + (f" ({line})" if line else ""),
                 code="E-ENCODE-EMPTY",
             )

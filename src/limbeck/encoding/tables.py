@@ -63,7 +63,7 @@ class TableSource:
         """
         self.root = Path(path)
         if not self.root.exists():
-            raise LimbeckError(f"{self.root}: no such file or directory", code="E-PATH-MISSING")
+            raise LimbeckError(f"{self.root}: there is no such file or directory", code="E-PATH-MISSING")
         files = sorted(self.root.glob("*.parquet")) if self.root.is_dir() else [self.root]
         self._shards: list[Shard]
         if files[0].suffix.lower() == ".parquet":

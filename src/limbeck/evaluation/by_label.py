@@ -53,7 +53,8 @@ def score_labels(
     unseen = set(unseen)
     if missing := sorted(unseen - set(names)):
         raise LimbeckError(
-            f"unseen: no label {missing[0]!r}; choose from {', '.join(names)}", code="E-LABEL-UNKNOWN"
+            f"unseen: there is no label {missing[0]!r}; choose from {', '.join(names)}",
+            code="E-LABEL-UNKNOWN",
         )
     counts = train_labels.sum(axis=0)
     by_number = sorted(range(len(names)), key=lambda c: (counts[c], names[c]))

@@ -61,7 +61,7 @@ def read_codes(path: Path | str) -> CodesFile:
     unknown = sorted(set(arrays) - set(SetName) - set(LABELS))
     if unknown:
         raise LimbeckError(
-            f"{path}: unknown array {unknown[0]!r}; name them {', '.join([*SetName, *LABELS])}",
+            f"{path}: array {unknown[0]!r} is unknown; name them {', '.join([*SetName, *LABELS])}",
             code="E-CODES-ARRAYS",
         )
     codes = {name: _packed(path, name, arrays[name]) for name in SetName if name in arrays}
@@ -75,7 +75,8 @@ def read_codes(path: Path | str) -> CodesFile:
     if len(set(widths.values())) > 1:
         lengths = ", ".join(f"{name} {bits}" for name, bits in widths.items())
         raise LimbeckError(
-            f"{path}: codes of several lengths in bits ({lengths}); save one length", code="E-CODES-LENGTH"
+            f"{path}: holds codes of several lengths in bits ({lengths}); save one length",
+            code="E-CODES-LENGTH",
         )
     labels = {name: _bool_labels(path, name, arrays[name]) for name in LABELS if name in arrays}
     _check_counts(path, {str(name): own for name, own in (*codes.items(), *labels.items())})
@@ -88,7 +89,8 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         return {name: np.asarray(open_npy(file)) for name, file in files.items() if file.exists()}
     if not path.exists():
         raise LimbeckError(
-            f"{path}: no such file; give a .npz, a .safetensors or a directory of .npy", code="E-PATH-MISSING"
+            f"{path}: there is no such file; give a .npz, a .safetensors or a directory of .npy",
+            code="E-PATH-MISSING",
         )
     regular_file(path)
     if path.suffix.lower() in _PICKLED or _is_pickle(path):
@@ -98,7 +100,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if path.suffix.lower() == ".npz":
         return dict(_load(path, _load_npz))
     raise LimbeckError(
-        f"{path}: {path.suffix or 'no'} ending; {_MEND}, or give a directory of .npy files",
+        f"{path}: the ending {path.suffix!r} is unknown; {_MEND}, or give a directory of .npy files",
         code="E-PATH-ENDING",
     )
 

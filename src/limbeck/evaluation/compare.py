@@ -142,7 +142,7 @@ def compare(
         results = [result for result in results if fnmatch.fnmatchcase(result.protocol, protocol)]
         if not results:
             raise LimbeckError(
-                f"--protocol {protocol}: no result of this protocol; evaluate with it first",
+                f"--protocol {protocol}: there is no result of this protocol; evaluate with it first",
                 code="E-RESULT-MISSING",
             )
     same_protocol(results)
@@ -284,7 +284,7 @@ def _grouped(results: Sequence[Result]) -> list[Group]:
                 key = (f"{label} ({Path(member.run).name})", space, bits)
                 if key in groups:
                     raise LimbeckError(
-                        f"{member.run}: given twice (seed {member.seed}); name each run once",
+                        f"{member.run}: is given twice (seed {member.seed}); name each run once",
                         code="E-OPTION-REPEATED",
                     )
                 groups[key] = Group(*key, [member])

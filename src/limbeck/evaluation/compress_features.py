@@ -65,7 +65,7 @@ def read_collection(
         encoded = Encoded.open(source)
         if encoded.meta.space_id != model.space_id:
             raise LimbeckError(
-                f"{source}: encoded by another model; encode it again with this one",
+                f"{source}: was encoded by another model; encode it again with this one",
                 code="E-INDEX-OTHER-MODEL",
             )
         batches = list(encoded.batches())

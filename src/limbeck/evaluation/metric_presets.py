@@ -128,7 +128,7 @@ def as_in(
     if like not in PRESETS:
         near = difflib.get_close_matches(like, PRESETS, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(PRESETS)}"
-        raise LimbeckError(f"{where} {like}: no such repository; {hint}", code="E-OPTION-CHOICE")
+        raise LimbeckError(f"{where} {like}: there is no such repository; {hint}", code="E-OPTION-CHOICE")
     if protocol.task != "hashing":
         raise LimbeckError(
             f"{where} {like}: protocol {protocol.name} is for {protocol.task}; choose a hashing protocol",

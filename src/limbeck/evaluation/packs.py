@@ -38,12 +38,12 @@ def read_pack(path: Path) -> dict[str, Json]:
     try:
         text = lzma.decompress(regular_file(path).read_bytes()).decode("utf-8")
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: no such file", code="E-PATH-MISSING") from None
+        raise LimbeckError(f"{path}: there is no such file", code="E-PATH-MISSING") from None
     except OSError as error:
         raise cannot_read(path, error) from None
     except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
         raise LimbeckError(
-            f"{path}: not a pack of results ({error}); restore it", code="E-FILE-DAMAGED"
+            f"{path}: is not a pack of results ({error}); restore it", code="E-FILE-DAMAGED"
         ) from None
     records: dict[str, Json] = {}
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):

@@ -140,7 +140,8 @@ class Result(BaseModel):
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
             raise LimbeckError(
-                f"{where}: not a result, field {field}: {first['msg']}; evaluate again", code="E-FILE-FIELD"
+                f"{where}: is not a result, field {field}: {first['msg']}; evaluate again",
+                code="E-FILE-FIELD",
             ) from None
 
 
@@ -177,7 +178,9 @@ def load_results(paths: Sequence[Path | str]) -> list[Result]:
         elif path.exists():
             results.append(Result.load(path))
         else:
-            raise LimbeckError(f"{path}: no such file or directory; check the path", code="E-PATH-MISSING")
+            raise LimbeckError(
+                f"{path}: there is no such file or directory; check the path", code="E-PATH-MISSING"
+            )
     return results
 
 

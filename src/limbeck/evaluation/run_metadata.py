@@ -136,7 +136,9 @@ def _mapping(file: Path, reader: Callable[[Path], object]) -> dict[str, Json]:
         return {}
     content = reader(file)
     if not isinstance(content, dict):
-        raise LimbeckError(f"{file}: not a mapping of keys; restore it or train again", code="E-CONFIG-FORM")
+        raise LimbeckError(
+            f"{file}: is not a mapping of keys; restore it or train again", code="E-CONFIG-FORM"
+        )
     return content
 
 

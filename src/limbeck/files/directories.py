@@ -78,7 +78,7 @@ def check_new_directory(
     check_directory_name(path)
     if path.is_symlink():
         raise LimbeckError(
-            f"{path}: a link to {path.readlink()}; name the directory itself", code="E-PATH-KIND"
+            f"{path}: is a link to {path.readlink()}; name the directory itself", code="E-PATH-KIND"
         )
     if not path.exists():
         broken = interrupted_replacement(path)

@@ -140,10 +140,10 @@ def read_json(path: Path) -> Any:
         raise cannot_read(path, error) from None
     except RecursionError:
         raise LimbeckError(
-            f"{path}: not valid JSON (nested too deeply); restore or rebuild it", code="E-JSON-SYNTAX"
+            f"{path}: is not valid JSON (nested too deeply); restore or rebuild it", code="E-JSON-SYNTAX"
         ) from None
     except ValueError as error:  # no JSON, no UTF-8, a number of more than 4,300 digits
         cause = str(error).partition(";")[0]
         raise LimbeckError(
-            f"{path}: not valid JSON ({cause}); restore or rebuild it", code="E-JSON-SYNTAX"
+            f"{path}: is not valid JSON ({cause}); restore or rebuild it", code="E-JSON-SYNTAX"
         ) from None

@@ -28,7 +28,7 @@ def check_plain(*paths: Path) -> None:
     for path in paths:
         if path.is_symlink():
             raise LimbeckError(
-                f"{path}: a link; only plain files are changed; replace it with a copy of its target",
+                f"{path}: is a link; only plain files are changed; replace it with a copy of its target",
                 code="E-PATH-KIND",
             )
 

@@ -46,7 +46,7 @@ def sample(
     fit = sorted({(row["algorithm"], row["dataset"]) for row in rows if row["dataset"].split("-")[0] in made})
     if not fit:
         raise LimbeckError(
-            f"{NAME}: no recorded row of these codes ({', '.join(sorted(made))}); give --data FEATURES.npy",
+            f"{NAME}: no row of {', '.join(sorted(made))} is recorded; give --data FEATURES.npy",
             code="E-RESULT-MISSING",
         )
     chosen = drawn([" on ".join(one) for one in fit], count, seed, only)

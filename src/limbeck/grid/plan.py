@@ -164,7 +164,7 @@ class Grid(Strict):
                 raise ValueError(f"tune.at: product has no key {key!r}; choose from {_list(sorted(product))}")
         labels = {row.label or name for name, row in self.rows.items()}
         if self.base is not None and self.base not in labels:
-            raise ValueError(f"base: no row {self.base!r}; choose from {', '.join(sorted(labels))}")
+            raise ValueError(f"base: there is no row {self.base!r}; choose from {', '.join(sorted(labels))}")
         return self
 
     def _check_protocols(self) -> None:
@@ -173,7 +173,7 @@ class Grid(Strict):
             return
         if len(self.protocols) != len(self.seeds):
             raise ValueError(
-                f"protocols: {len(self.protocols)} for {len(self.seeds)} seeds; name one per seed"
+                f"protocols: names {len(self.protocols)} for {len(self.seeds)} seeds; name one per seed"
             )
         if "protocol" in self.data:
             raise ValueError("protocols: replaces data.protocol; remove one of them")
@@ -188,7 +188,9 @@ class Grid(Strict):
         for where, seeds in used:
             unknown = [seed for seed in seeds if seed not in self.seeds]
             if unknown:
-                raise ValueError(f"{where}: no protocol for seed {unknown[0]}; choose from {self.seeds}")
+                raise ValueError(
+                    f"{where}: there is no protocol for seed {unknown[0]}; choose from {self.seeds}"
+                )
 
     def protocol_of(self, seed: int) -> Settings:
         """Return the protocol of a seed as an override; it is empty if all runs have the same protocol."""
@@ -213,7 +215,7 @@ def find_grid(name: str) -> Path:
     if name.removesuffix(".yaml") in list_grids():
         return FOLDER / f"{name.removesuffix('.yaml')}.yaml"
     raise LimbeckError(
-        f"{name}: no such grid file or packaged grid; choose from {_list(list_grids())}",
+        f"{name}: there is no such grid file or packaged grid; choose from {_list(list_grids())}",
         code="E-GRID-UNKNOWN",
     )
 

@@ -86,7 +86,9 @@ class Recorded:
         """
         if name not in recorded_names(folder):
             known = ", ".join([*recorded_names(folder), "hamming"])
-            raise LimbeckError(f"{name}: no recorded table; choose from {known}", code="E-RESULT-MISSING")
+            raise LimbeckError(
+                f"{name}: there is no recorded table; choose from {known}", code="E-RESULT-MISSING"
+            )
         file = folder / f"{name}{SUFFIX}"
         records = read_pack(file)
         rows = {row: Result.parse(one, f"{file}: {row}") for row, one in records.items() if "/" not in row}

@@ -230,7 +230,7 @@ def _trials(grid: Grid, name: str, row: Row, product: dict[str, list[Json]], sha
     search: Search = tune.search | (row.tune if isinstance(row.tune, dict) else {})
     if not search:
         raise LimbeckError(
-            f"{name}: tune: nothing to search; give tune.search or the row's tune, or set tune: false",
+            f"{name}: tune: nothing is searched; give tune.search or the row's tune, or set tune: false",
             code="E-GRID-TUNING",
         )
     place = {key: tune.at.get(key, values[0]) for key, values in product.items()}

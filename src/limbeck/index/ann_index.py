@@ -116,7 +116,7 @@ class Derived(_About):
             bad = [name for name, entry in self.files.items() if not same_file(self.folder / name, entry)]
         if bad:
             raise LimbeckError(
-                f"{self.folder}: damaged: {', '.join(bad)}; {self._advice()}", code="E-ENGINE-DAMAGED"
+                f"{self.folder}: is damaged: {', '.join(bad)}; {self._advice()}", code="E-ENGINE-DAMAGED"
             )
         _ = self.measured  # raises if the measurement is damaged
         return len(self.files)
@@ -221,7 +221,9 @@ def open_derived(path: Path, name: str) -> Derived:
         mend = f"run limbeck index engine {path} --engine {name}"
         if name not in names:
             mend = f"engines are exact, {', '.join(names)}"
-        raise LimbeckError(f"{path}: no engine {name!r} built ({hint}); {mend}", code="E-ENGINE-MISSING")
+        raise LimbeckError(
+            f"{path}: there is no engine {name!r} built ({hint}); {mend}", code="E-ENGINE-MISSING"
+        )
     value = read_json(folder / ABOUT)
     body = {key: item for key, item in value.items() if key != "checksum"} if isinstance(value, dict) else {}
     if body.get("format", FORMAT) != FORMAT:

@@ -60,8 +60,8 @@ class AsymmetricSearch:
         k, numbers, allowed = check_k(k), np.asarray(points), self._allowed(mask)
         if numbers.ndim != 2 or numbers.dtype.kind != "f" or numbers.shape[1] != self._bits:
             raise LimbeckError(
-                f"query: {numbers.dtype} {numbers.shape}; asymmetric search needs floats (Q, {self._bits}), "
-                "the numbers whose signs are the codes",
+                f"query: holds {numbers.dtype} {numbers.shape}; asymmetric search needs floats "
+                f"(Q, {self._bits}), the numbers whose signs are the codes",
                 code="E-ARRAY-SHAPE",
             )
         if not np.isfinite(numbers).all():

@@ -50,7 +50,7 @@ class CheckedFile:
             if not self.path.exists():
                 raise FileNotFoundError(errno.ENOENT, "no such file", str(self.path))
             if not self.path.is_file() or self.path.stat().st_size != entry.size:
-                raise LimbeckError(f"{self.path}: missing or truncated; {advice}", code="E-INDEX-DAMAGED")
+                raise LimbeckError(f"{self.path}: is missing or truncated; {advice}", code="E-INDEX-DAMAGED")
             self.data: np.ndarray = (
                 np.memmap(self.path, np.uint8, "r") if entry.size else np.empty(0, np.uint8)
             )
@@ -98,7 +98,7 @@ def check_file(path: Path, entry: FileEntry, advice: str) -> None:
     try:
         CheckedFile(path, entry, advice).check()
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: missing or truncated; {advice}", code="E-INDEX-DAMAGED") from None
+        raise LimbeckError(f"{path}: is missing or truncated; {advice}", code="E-INDEX-DAMAGED") from None
 
 
 def digest(data: np.ndarray) -> str:

@@ -37,7 +37,7 @@ def with_embeddings(items: object, embeddings: np.ndarray, kept: Kept, *, first:
     table, array = as_items(items), np.asarray(embeddings)
     if array.ndim != 2 or array.dtype.kind != "f" or len(array) != len(table) or not array.shape[1]:
         raise LimbeckError(
-            f"embeddings: {array.dtype} {array.shape}; give one float row per item ({len(table)}, D)",
+            f"embeddings: holds {array.dtype} {array.shape}; give one float row per item ({len(table)}, D)",
             code="E-ARRAY-SHAPE",
         )
     points = kept.points(array, first=first)

@@ -229,7 +229,7 @@ class Encoded:
         points = open_npy(path / POINTS)
         if points.shape != (about.n, space.width) or points.dtype != space.dtype:
             raise LimbeckError(
-                f"{path / POINTS}: {points.dtype} {points.shape}, "
+                f"{path / POINTS}: holds {points.dtype} {points.shape}, "
                 f"expected {space.dtype} ({about.n}, {space.width}); encode again",
                 code="E-ENCODED-DAMAGED",
             )
@@ -237,7 +237,8 @@ class Encoded:
         found = encoded._table().metadata.num_rows
         if found != about.n:
             raise LimbeckError(
-                f"{path / ITEMS}: {found} rows, expected {about.n}; encode again", code="E-ENCODED-DAMAGED"
+                f"{path / ITEMS}: has {found} rows, expected {about.n}; encode again",
+                code="E-ENCODED-DAMAGED",
             )
         return encoded
 
@@ -261,7 +262,7 @@ class Encoded:
     def _damaged(self, error: Exception) -> LimbeckError:
         line = str(error).partition("\n")[0][:120]
         return LimbeckError(
-            f"{self.path / ITEMS}: missing or damaged ({line}); encode again", code="E-ENCODED-DAMAGED"
+            f"{self.path / ITEMS}: is missing or damaged ({line}); encode again", code="E-ENCODED-DAMAGED"
         )
 
     @property

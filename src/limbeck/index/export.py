@@ -45,7 +45,7 @@ def export_index(path: Path | str, out: Path | str) -> list[Path]:
     writers = {".parquet": _parquet, ".npy": _npy, ".faiss": _faiss}
     if out.suffix not in writers:
         raise LimbeckError(
-            f"{out}: unknown export format; end the name in .parquet, .npy or .faiss", code="E-PATH-ENDING"
+            f"{out}: the format is unknown; end the name in .parquet, .npy or .faiss", code="E-PATH-ENDING"
         )
     files = [out] if out.suffix == ".parquet" else [out, out.with_suffix(".ids.txt")]
     for file in files:
@@ -110,7 +110,7 @@ def _faiss(store: IndexStore, stream: BinaryIO) -> None:
             index = engine.IndexBinaryFlat(8 * space.width) if codes else engine.IndexFlatIP(rows.shape[1])
         index.add(np.ascontiguousarray(rows))
     if index is None:
-        raise LimbeckError(f"{store.path}: no items to export", code="E-INDEX-EMPTY")
+        raise LimbeckError(f"{store.path}: there are no items to export", code="E-INDEX-EMPTY")
     write = engine.write_index_binary if space.storage == "codes" else engine.write_index
     write(index, engine.PyCallbackIOWriter(stream.write))
 

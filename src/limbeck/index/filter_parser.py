@@ -186,7 +186,7 @@ class _Parser:
         if name not in self._schema.names:
             near = difflib.get_close_matches(name, self._schema.names, 1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"columns are {', '.join(self._schema.names)}"
-            raise LimbeckError(f"where: no column {name!r}; {hint}", code="E-FILTER-COLUMN")
+            raise LimbeckError(f"where: there is no column {name!r}; {hint}", code="E-FILTER-COLUMN")
         return name
 
     def _value(self, column: str) -> Value:

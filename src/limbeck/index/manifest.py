@@ -121,7 +121,7 @@ class Manifest:
         """
         if not isinstance(value, dict) or not isinstance(value.get("format"), int):
             raise LimbeckError(
-                f"{path}: not an index manifest; restore the file or rebuild the index",
+                f"{path}: is not an index manifest; restore the file or rebuild the index",
                 code="E-INDEX-DAMAGED",
             )
         needs = value.get("min_reader")
@@ -213,7 +213,8 @@ def newest_manifest(root: Path) -> Manifest:
     root = Path(root)
     if not root.is_dir():
         raise LimbeckError(
-            f"{root}: no such index directory; make one with limbeck index build", code="E-INDEX-MISSING"
+            f"{root}: there is no such index directory; make one with limbeck index build",
+            code="E-INDEX-MISSING",
         )
     published = generations(root)
     if not published:

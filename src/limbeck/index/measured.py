@@ -75,7 +75,7 @@ def read_measured(path: Path, build: str, advice: str) -> Measured:
     value = read_json(path)
     of = value.pop("of", None) if isinstance(value, dict) else None
     if of not in (sha256_json([build, value]), build):  # version 0.1 wrote the fingerprint alone
-        raise LimbeckError(f"{path}: damaged or of another build; {advice}", code="E-ENGINE-DAMAGED")
+        raise LimbeckError(f"{path}: is damaged or of another build; {advice}", code="E-ENGINE-DAMAGED")
     found = typed(Measured, _current(value), path, advice)
     if not found.fits:
         raise LimbeckError(f"{path}: its numbers do not fit each other; {advice}", code="E-ENGINE-DAMAGED")

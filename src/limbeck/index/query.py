@@ -192,7 +192,8 @@ class ExactSearch:
         """Return the mask without the removed rows; None if every row is allowed."""
         if mask is not None and (mask.dtype != np.bool_ or mask.shape != (self._store.rows,)):
             raise LimbeckError(
-                f"mask: {mask.dtype} {mask.shape}, expected bool ({self._store.rows},)", code="E-ARRAY-SHAPE"
+                f"mask: holds {mask.dtype} {mask.shape}, expected bool ({self._store.rows},)",
+                code="E-ARRAY-SHAPE",
             )
         alive = self._store.alive
         return alive if mask is None else mask if alive is None else mask & alive

@@ -65,7 +65,7 @@ def _known(store: IndexStore, ids: Sequence[str]) -> np.ndarray:
     if unknown:
         more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
         raise LimbeckError(
-            f"{store.path}: no item with id {', '.join(unknown[:_NAMED])}{more}; nothing was removed",
+            f"{store.path}: holds no item with id {', '.join(unknown[:_NAMED])}{more}; nothing was removed",
             code="E-ID-UNKNOWN",
         )
     return rows

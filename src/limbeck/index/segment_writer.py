@@ -57,7 +57,7 @@ def write_segment(
             items_file.append(table)
             ids.append(hash_ids(table.column("id").to_pylist()))
         if not points_file.rows and empty is None:
-            raise LimbeckError("index: no items; give at least one", code="E-ENCODE-EMPTY")
+            raise LimbeckError("index: there are no items; give at least one", code="E-ENCODE-EMPTY")
     ids.write()
     fsync_path(directory / ITEMS)
     fsync_path(directory)

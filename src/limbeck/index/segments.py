@@ -68,7 +68,7 @@ class Segment:
         self._points = open_npy(self.directory / POINTS)
         if self._points.shape != (entry.rows, space.width) or self._points.dtype != space.dtype:
             raise LimbeckError(
-                f"{self.directory / POINTS}: {self._points.dtype} {self._points.shape}, "
+                f"{self.directory / POINTS}: holds {self._points.dtype} {self._points.shape}, "
                 f"expected {space.dtype} ({entry.rows}, {space.width}); rebuild the index",
                 code="E-INDEX-DAMAGED",
             )
@@ -76,7 +76,7 @@ class Segment:
         self._ids = open_npy(self.directory / ID_HASH)
         if self._ids.shape != (2, entry.rows) or self._ids.dtype != np.dtype("<u8"):
             raise LimbeckError(
-                f"{self.directory / ID_HASH}: {self._ids.dtype} {self._ids.shape}, "
+                f"{self.directory / ID_HASH}: holds {self._ids.dtype} {self._ids.shape}, "
                 f"expected uint64 (2, {entry.rows}); rebuild the index",
                 code="E-INDEX-DAMAGED",
             )
@@ -110,11 +110,12 @@ class Segment:
         except (pa.ArrowException, OSError, ValueError) as error:
             cause = str(error).splitlines()[0][:80]
             raise LimbeckError(
-                f"{path}: not readable ({cause}); rebuild the index", code="E-INDEX-DAMAGED"
+                f"{path}: is not readable ({cause}); rebuild the index", code="E-INDEX-DAMAGED"
             ) from None
         if len(items) != self.rows:
             raise LimbeckError(
-                f"{path}: {len(items)} rows, expected {self.rows}; rebuild the index", code="E-INDEX-DAMAGED"
+                f"{path}: has {len(items)} rows, expected {self.rows}; rebuild the index",
+                code="E-INDEX-DAMAGED",
             )
         return items
 
@@ -144,7 +145,7 @@ class Segment:
             values.validate(full=True)
         except pa.ArrowInvalid as error:
             raise LimbeckError(
-                f"{self.directory / ITEMS}: damaged ({str(error).splitlines()[0][:80]}); "
+                f"{self.directory / ITEMS}: is damaged ({str(error).splitlines()[0][:80]}); "
                 "see limbeck index verify, restore the file or rebuild the index",
                 code="E-INDEX-DAMAGED",
             ) from None

@@ -48,7 +48,7 @@ class IndexStore:
             size = (self.path / name).stat().st_size
             if size != entry.size:
                 raise LimbeckError(
-                    f"{self.path / name}: {size} bytes, the manifest says {entry.size}; "
+                    f"{self.path / name}: has {size} bytes, but the manifest says {entry.size}; "
                     "restore the file or rebuild the index",
                     code="E-INDEX-DAMAGED",
                 )
@@ -132,7 +132,7 @@ class IndexStore:
             except FileNotFoundError as error:
                 missing = str(error.filename)
         raise LimbeckError(
-            f"{missing}: missing from the index; restore the file or rebuild the index",
+            f"{missing}: is missing from the index; restore the file or rebuild the index",
             code="E-INDEX-DAMAGED",
         )
 
@@ -240,7 +240,8 @@ class IndexStore:
         if row < 0:
             like = self.items_at(np.zeros(1, np.int64), ["id"]).column("id")[0].as_py() if self.rows else ""
             raise LimbeckError(
-                f"{self.path}: no item with id {item_id!r}; ids look like {like!r}", code="E-ID-UNKNOWN"
+                f"{self.path}: there is no item with id {item_id!r}; ids look like {like!r}",
+                code="E-ID-UNKNOWN",
             )
         return row
 
@@ -348,6 +349,6 @@ def _check_files(path: Path, manifest: Manifest) -> None:
         bad = [name for name, entry in manifest.files.items() if not same_file(path / name, entry)]
     if bad:
         raise LimbeckError(
-            f"{path}: damaged: {', '.join(bad)}; restore from a copy or rebuild the index",
+            f"{path}: is damaged: {', '.join(bad)}; restore from a copy or rebuild the index",
             code="E-INDEX-DAMAGED",
         )

@@ -36,7 +36,7 @@ def find_method(name: str) -> type[Method]:
         close = difflib.get_close_matches(name, METHODS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(METHODS)}"
         raise LimbeckError(
-            f"no method {name!r}; {hint}, or name your class FILE.py:CLASS", code="E-METHOD-UNKNOWN"
+            f"there is no method {name!r}; {hint}, or name your class FILE.py:CLASS", code="E-METHOD-UNKNOWN"
         )
     found = named_class(name, Method, "method", before=_check_names)  # type: ignore[type-abstract]
     if not issubclass(getattr(found, "Config", type), Strict):

@@ -244,7 +244,9 @@ class SodaStudent(PairHashing):
             if self.teacher is not None and self.buffer:
                 raise ValueError("teacher needs buffer: false, since it answers only for the batch")
             if self.prompts and self.target == "codes":
-                raise ValueError("prompts moves the pictures; set target: relaxed")
+                raise ValueError(
+                    "prompts moves the pictures, but target: codes fixes them; set target: relaxed"
+                )
             return self
 
     config: Config

@@ -119,7 +119,7 @@ def flat_predictions(
         )
     if len(predicted) != len(wanted):  # type: ignore[arg-type]
         raise LimbeckError(
-            f"predicted: {len(predicted)} predictions for {len(wanted)} items; give one per item",  # type: ignore[arg-type]
+            f"predicted: has {len(predicted)} predictions for {len(wanted)} items; give one per item",  # type: ignore[arg-type]
             code="E-ARRAY-ROWS",
         )
     parts = [np.atleast_1d(np.asarray(part)) for part in predicted]  # type: ignore[union-attr]

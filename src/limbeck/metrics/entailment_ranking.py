@@ -46,7 +46,7 @@ def entailment_ranking(scores: np.ndarray, is_positive: np.ndarray) -> Entailmen
     scores, is_positive = np.asarray(scores, np.float64), np.asarray(is_positive, bool)
     if scores.ndim != 2 or scores.shape != is_positive.shape or not scores.size:
         raise LimbeckError(
-            f"scores, is_positive: shapes {scores.shape} and {is_positive.shape}; give both as (P, T)",
+            f"scores, is_positive: have shapes {scores.shape} and {is_positive.shape}; give both as (P, T)",
             code="E-ARRAY-SHAPE",
         )
     there = ~np.isnan(scores)

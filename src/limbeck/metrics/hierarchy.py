@@ -122,7 +122,7 @@ def _check_parents(parents: ArrayLike) -> np.ndarray:
     whole = tree.ndim == 1 and tree.size and tree.dtype.kind in "iu"
     if not whole or tree.min() != -1 or (tree == -1).sum() != 1 or tree.max() >= len(tree):
         raise LimbeckError(
-            "parents: expected one parent number per node, and −1 for exactly one root",
+            "parents: must be one parent number per node, and −1 for exactly one root",
             code="E-HIERARCHY-TREE",
         )
     tree = tree.astype(np.int64)

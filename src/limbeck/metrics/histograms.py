@@ -53,7 +53,7 @@ class LabelledCodes:
         queries, items = check_code_pair(query_codes, item_codes)
         if not len(queries) or not len(items):
             raise LimbeckError(
-                f"codes: {len(queries)} queries and {len(items)} items; give at least one of each",
+                f"codes: there are {len(queries)} queries and {len(items)} items; give at least one of each",
                 code="E-ARRAY-EMPTY",
             )
         labels = label_word_pair(query_labels, item_labels, len(queries), len(items))

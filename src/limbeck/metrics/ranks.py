@@ -175,7 +175,7 @@ def retrieval_ranks(
     left, right = space.check(queries, what="queries"), space.check(items, what="items")
     if not len(left) or not len(right):
         raise LimbeckError(
-            f"points: {len(left)} queries and {len(right)} items; give at least one of each",
+            f"points: there are {len(left)} queries and {len(right)} items; give at least one of each",
             code="E-ARRAY-EMPTY",
         )
     wanted = _relevant_rows(relevant, len(left), len(right))

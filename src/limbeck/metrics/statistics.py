@@ -117,7 +117,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     """
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise LimbeckError("p_values: expected a list of numbers between 0 and 1", code="E-OPTION-RANGE")
+        raise LimbeckError("p_values: must be a list of numbers between 0 and 1", code="E-OPTION-RANGE")
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty_like(p)
@@ -132,7 +132,7 @@ def _half_width(sd: float, n: int, confidence: float) -> float:
 def _sample(values: ArrayLike, what: str) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array) or not np.isfinite(array).all():
-        raise LimbeckError(f"{what}: expected a list of at least one finite number", code="E-ARRAY-VALUES")
+        raise LimbeckError(f"{what}: must be a list of at least one finite number", code="E-ARRAY-VALUES")
     return array
 
 

@@ -148,7 +148,7 @@ class OnnxEncoder:
             return cls(folder, space, str(stored["space_id"]), kept, towers, asymmetric)
         except (KeyError, TypeError, AttributeError) as error:
             raise LimbeckError(
-                f"{file}: damaged ({error!r}); build the index again", code="E-MODEL-DAMAGED"
+                f"{file}: is damaged ({error!r}); build the index again", code="E-MODEL-DAMAGED"
             ) from None
 
     @property
@@ -235,7 +235,7 @@ class OnnxEncoder:
         for name in names:
             source = self.folder / name
             if not source.exists():
-                raise LimbeckError(f"{source}: missing; restore the model", code="E-MODEL-DAMAGED")
+                raise LimbeckError(f"{source}: is missing; restore the model", code="E-MODEL-DAMAGED")
             if source.is_dir():
                 shutil.copytree(source, folder / name, ignore=others)
             else:

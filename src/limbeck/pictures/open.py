@@ -144,7 +144,7 @@ def picture_bytes(source: str | Path, archive: Path | None = None) -> bytes:
     try:
         file = _regular(source)
         if file.stat().st_size > MAX_MEMBER_BYTES:
-            raise PictureError(f"{source}: more than 1 GiB; make it smaller", Kind.TOO_LARGE)
+            raise PictureError(f"{source}: is larger than 1 GiB; make it smaller", Kind.TOO_LARGE)
         return file.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _unopened(source, error) from None
@@ -189,11 +189,11 @@ def _header(stream: BinaryIO, name: str, only: tuple[str, ...] | None) -> Iterat
     except Image.DecompressionBombError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise PictureError(
-            f"{name}: more than {most:,} pixels; scale the picture down", Kind.TOO_LARGE
+            f"{name}: has more than {most:,} pixels; scale the picture down", Kind.TOO_LARGE
         ) from None
     except MemoryError:
         raise PictureError(
-            f"{name}: not enough memory to decode it; scale the picture down", Kind.TOO_LARGE
+            f"{name}: there is not enough memory to decode it; scale the picture down", Kind.TOO_LARGE
         ) from None
     except Exception as error:  # Pillow's plug-ins raise a dozen types on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -92,7 +92,7 @@ def read_place(place: Place) -> bytes:
 
 def _read_member(place: Place, size: int) -> bytes:
     if size > PICTURE_BYTES:
-        raise PictureError(f"{place}: more than {PICTURE_BYTES:,} bytes; remove it", Kind.TOO_LARGE)
+        raise PictureError(f"{place}: is larger than {PICTURE_BYTES:,} bytes; remove it", Kind.TOO_LARGE)
     stream = _FILES.get(place.shard, _open)
     data = _read_at(stream, place.at - BLOCK, BLOCK + size) if place.at >= BLOCK else b""
     # The header before the content shows that it is still the member that was imported.
@@ -153,7 +153,7 @@ class ParquetPictures:
 
     def _damaged(self, error: Exception) -> PictureError:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        return PictureError(f"{self.path}: damaged or not Parquet ({reason}); restore it", Kind.DAMAGED)
+        return PictureError(f"{self.path}: is damaged or not Parquet ({reason}); restore it", Kind.DAMAGED)
 
     @cached_property
     def group_bytes(self) -> int:
@@ -174,7 +174,7 @@ class ParquetPictures:
         if content is None:
             raise PictureError(f"{place}: the row has no picture", Kind.MISSING)
         if len(content) > PICTURE_BYTES:
-            raise PictureError(f"{place}: more than {PICTURE_BYTES:,} bytes; remove it", Kind.TOO_LARGE)
+            raise PictureError(f"{place}: is larger than {PICTURE_BYTES:,} bytes; remove it", Kind.TOO_LARGE)
         return bytes(content)
 
     def _column(self, name: str, group: int) -> pa.Array:

@@ -192,7 +192,7 @@ class Index(Searcher):
         rows = np.atleast_2d(points)
         if len(rows) != 1:
             raise LimbeckError(
-                f"search: {len(rows)} queries at once; use search_points for several", code="E-QUERY-FORM"
+                f"search: got {len(rows)} queries at once; use search_points for several", code="E-QUERY-FORM"
             )
         return self.search_many(rows, options)[0]
 

@@ -62,7 +62,7 @@ class Term:
             )
         if self.features is not None and len(np.atleast_2d(self.features)) != 1:
             raise LimbeckError(
-                f"features: shape {np.shape(self.features)}; a term is one row (D,)", code="E-QUERY-FORM"
+                f"features: has shape {np.shape(self.features)}; a term is one row (D,)", code="E-QUERY-FORM"
             )
         weight = self.weight
         if isinstance(weight, bool) or not isinstance(weight, int | float | np.number):
@@ -286,7 +286,7 @@ class QueryEncoder:
         array = np.concatenate([np.atleast_2d(np.asarray(value)) for value in values])
         if array.ndim != 2 or array.dtype.kind not in "fiu" or not len(array) or not np.isfinite(array).all():
             raise LimbeckError(
-                f"features: {array.dtype} {array.shape}; give finite numbers (Q, D), at least one row",
+                f"features: holds {array.dtype} {array.shape}; give finite numbers (Q, D), at least one row",
                 code="E-ARRAY-SHAPE",
             )
         return encoder, "image", array.astype(np.float32, copy=False)

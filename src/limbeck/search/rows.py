@@ -91,7 +91,7 @@ def open_rows(
             )
         if encoder is not None and encoder.space_id != encoded.meta.space_id:
             raise LimbeckError(
-                f"{encoded.path}: encoded by another model or space; give the model that encoded it",
+                f"{encoded.path}: was encoded by another model or space; give the model that encoded it",
                 code="E-INDEX-OTHER-MODEL",
             )
         about = encoded.meta
@@ -251,7 +251,7 @@ def opened_model(model: Path | str | Encoder | None) -> tuple[Encoder | None, st
 def _space_of(points: np.ndarray) -> Space:
     if points.ndim != 2 or points.dtype.kind not in "uf":
         raise LimbeckError(
-            f"points: {points.dtype} {points.shape}; give uint8 codes (N, bits/8) or float vectors (N, dim)",
+            f"points: holds {points.dtype} {points.shape}; give uint8 codes (N, bits/8) or floats (N, dim)",
             code="E-ARRAY-SHAPE",
         )
     width = points.shape[1]
@@ -264,7 +264,8 @@ def _kept_of(embeddings: np.ndarray, encoder: Encoder | None) -> Kept:
         return encoder.kept
     if embeddings.ndim != 2 or not embeddings.shape[1]:
         raise LimbeckError(
-            f"embeddings: shape {embeddings.shape}; give one float row per item (N, D)", code="E-ARRAY-SHAPE"
+            f"embeddings: has shape {embeddings.shape}; give one float row per item (N, D)",
+            code="E-ARRAY-SHAPE",
         )
     return Kept("given", Sphere(embeddings.shape[1]), embeddings.shape[1])
 

@@ -74,7 +74,7 @@ def embedding_routes(service: Service) -> APIRouter:
         """Return vectors of texts or pictures: points, or the numbers whose signs are the codes."""
         inputs = [body.input] if isinstance(body.input, str) else body.input
         if not 1 <= len(inputs) <= MOST:
-            raise LimbeckError(f"input: {len(inputs)} inputs; give 1 to {MOST}", code="E-OPTION-RANGE")
+            raise LimbeckError(f"input: has {len(inputs)} inputs; give 1 to {MOST}", code="E-OPTION-RANGE")
         opened, pixels = service.at(body.model).current, service.settings.guard.pixels
 
         def encode() -> str:

@@ -54,7 +54,7 @@ def parsed(model: type[M], request: Request) -> M:
         )
     except ValueError:
         raise LimbeckError(
-            f"query: more than {_MOST} parameters; send fewer", code="E-REQUEST-FORM"
+            f"query: has more than {_MOST} parameters; send fewer", code="E-REQUEST-FORM"
         ) from None
     for name, value in pairs:
         if name in lists:

@@ -75,7 +75,7 @@ def from_body(body: SearchBody, files: Sequence[tuple[bytes, str | None]], *, pi
 def query_of(terms: Sequence[Term], given: Options) -> Query:
     """Return the query of some terms with the options of a request."""
     if not terms:
-        raise LimbeckError("search: no query; give q, like or terms", code="E-QUERY-FORM")
+        raise LimbeckError("search: there is no query; give q, like or terms", code="E-QUERY-FORM")
     if is_address(given.engine):
         raise LimbeckError(
             "engine: an address is not accepted; give exact, auto or an engine of the index",

@@ -154,7 +154,7 @@ class Info(BaseModel):
 
 
 class Health(BaseModel):
-    """Says that the process lives or is ready."""
+    """Says that the process runs, or that it is ready to answer."""
 
     status: str = Field(examples=["ok"])
 

@@ -209,7 +209,7 @@ def version_of(path: Path) -> object:
     published = generations(path)
     if not published:
         raise LimbeckError(
-            f"{path}: no such index; make one with limbeck index build", code="E-INDEX-MISSING"
+            f"{path}: there is no such index; make one with limbeck index build", code="E-INDEX-MISSING"
         )
     return published[-1], *map(_state_of, (manifest_path(path, published[-1]), calibration_file(path)))
 

@@ -65,7 +65,7 @@ class Uploads:
             raise LimbeckError(f"{_NAME}: {told}the data is {found}; {hint}", code="E-REQUEST-TYPE")
         if kind == "image/jpeg" and data.count(_SCAN) > _MOST_SCANS:
             raise LimbeckError(
-                f"{_NAME}: a JPEG of more than {_MOST_SCANS} scans; save it anew", code="E-PICTURE-SIZE"
+                f"{_NAME}: is a JPEG of more than {_MOST_SCANS} scans; save it anew", code="E-PICTURE-SIZE"
             )
         upload = Upload(data, FORMATS[kind])
         width, height = picture_size(io.BytesIO(data), _NAME, only=(upload.form,))
@@ -83,5 +83,5 @@ class Uploads:
         try:
             data = base64.b64decode(text[url.end() :] if url else text, validate=True)
         except (binascii.Error, ValueError):  # ValueError: characters beyond ASCII
-            raise LimbeckError(f"{_NAME}: not Base64; encode the file", code="E-REQUEST-FORM") from None
+            raise LimbeckError(f"{_NAME}: is not Base64; encode the file", code="E-REQUEST-FORM") from None
         return self.admit(data, url[1] if url else None)

@@ -47,7 +47,7 @@ class Collection:
         for name in columns or ():
             if name not in there:
                 raise LimbeckError(
-                    f"--columns: no column {name!r}; columns are {', '.join(there) or 'none'}",
+                    f"--columns: there is no column {name!r}; columns are {', '.join(there) or 'none'}",
                     code="E-TABLE-COLUMN",
                 )
         wanted = there if columns is None else list(dict.fromkeys(columns))

@@ -361,7 +361,7 @@ def weighted_sum(weights: ArrayLike, vectors: np.ndarray) -> np.ndarray:
     factors, rows = np.asarray(weights, np.float64), np.asarray(vectors, np.float64)
     if factors.ndim != 1 or rows.ndim != 2 or len(factors) != len(rows) or not len(rows):
         raise LimbeckError(
-            f"terms: {factors.shape} weights for vectors {rows.shape}; give one weight per term",
+            f"terms: there are {factors.shape} weights for vectors {rows.shape}; give one weight per term",
             code="E-ARRAY-ROWS",
         )
     if not (np.isfinite(factors) & (factors != 0)).all():

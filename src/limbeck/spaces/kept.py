@@ -73,7 +73,7 @@ class Kept:
         array = np.asarray(embeddings)
         if array.ndim != 2 or array.dtype.kind != "f" or array.shape[1] != self.width:
             raise LimbeckError(
-                f"{what}: {array.dtype} {array.shape}; the index needs floats of width {self.width}",
+                f"{what}: holds {array.dtype} {array.shape}; the index needs floats of width {self.width}",
                 code="E-ARRAY-SHAPE",
             )
         array = array.astype(np.float32, copy=False)

@@ -56,7 +56,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         names = file.schema_arrow.names
     except (pa.ArrowException, OSError) as error:
         raise LimbeckError(
-            f"{path}: not readable as Parquet ({first_line(error)}); restore it", code="E-FILE-DAMAGED"
+            f"{path}: is not readable as Parquet ({first_line(error)}); restore it", code="E-FILE-DAMAGED"
         ) from None
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:

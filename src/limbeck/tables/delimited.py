@@ -61,7 +61,7 @@ def parse_delimited(data: Text, name: str, *, multiline: bool = False) -> Rows:
     head = _first_line(data)
     if head is None:
         raise LimbeckError(
-            f"{name}: empty; write a header line with the names of the columns", code="E-FILE-EMPTY"
+            f"{name}: is empty; write a header line with the names of the columns", code="E-FILE-EMPTY"
         )
     number, start, stop = head
     separator, notes = _separator(data, start, name)
@@ -195,7 +195,7 @@ def _odd_row(data: Text, separator: str, names: list[str], name: str, number: in
             fields = line.split("\t") if separator == "\t" else line_fields(line, separator, where)
             if len(fields) != len(names):
                 return _unlike(where, fields, len(names), separator)
-    return LimbeckError(f"{name}: not a readable table; correct or restore it", code="E-TABLE-FORM")
+    return LimbeckError(f"{name}: is not a readable table; correct or restore it", code="E-TABLE-FORM")
 
 
 def _unlike(where: str, fields: list[str], width: int, separator: str) -> LimbeckError:

@@ -80,12 +80,12 @@ def read_table(
     if PurePath(path).suffix.lower() == ".parquet" and str(path) != "-":
         file = Path(path)
         if not file.is_file():
-            raise LimbeckError(f"{path}: no such file; check the path", code="E-PATH-MISSING")
+            raise LimbeckError(f"{path}: there is no such file; check the path", code="E-PATH-MISSING")
         try:
             columns = plain_table(open_parquet(file).read())
         except (pa.ArrowException, OSError) as error:
             raise LimbeckError(
-                f"{path}: damaged ({first_line(error)}); restore it", code="E-FILE-DAMAGED"
+                f"{path}: is damaged ({first_line(error)}); restore it", code="E-FILE-DAMAGED"
             ) from None
         return _typed(Table(str(path), columns), text, types or {}, False)
     return parse_table(read_large(path), str(path), text=text, types=types, guess=guess, multiline=multiline)
@@ -107,7 +107,7 @@ def parse_table(
             columns = plain_table(pa.parquet.read_table(pa.BufferReader(data)))
         except (pa.ArrowException, OSError) as error:
             raise LimbeckError(
-                f"{name}: not readable as Parquet ({first_line(error)}); restore it", code="E-FILE-DAMAGED"
+                f"{name}: is not readable as Parquet ({first_line(error)}); restore it", code="E-FILE-DAMAGED"
             ) from None
         return _typed(Table(name, columns), text, types or {}, False)
     content, notes = as_utf8(data, name)
@@ -127,7 +127,7 @@ def _typed(table: Table, text: Collection[str], types: Mapping[str, str], guess:
     unknown = [key for key in types if key not in table.names]
     if unknown:
         raise LimbeckError(
-            f"{table.name}: no column {unknown[0]!r}; there are {', '.join(table.names)}",
+            f"{table.name}: there is no column {unknown[0]!r}; there are {', '.join(table.names)}",
             code="E-TABLE-COLUMN",
         )
 

@@ -117,7 +117,7 @@ def utf8_bytes(data: bytes, name: str) -> tuple[bytes, str, tuple[str, ...]]:
             )
         return data, "UTF-8", ()
     if b"\0" in data:
-        raise LimbeckError(f"{name}: not a text file; use UTF-8 text", code="E-FILE-ENCODING")
+        raise LimbeckError(f"{name}: is not a text file; use UTF-8 text", code="E-FILE-ENCODING")
     return _with_cp1252(data, name)
 
 
@@ -140,12 +140,12 @@ def read_bytes(path: Path | str) -> bytes:
         regular_file(file)
         if status.st_size > MAX_BYTES:
             raise LimbeckError(
-                f"{path}: {status.st_size:,} bytes; a text or table may have at most {MAX_BYTES:,}",
+                f"{path}: has {status.st_size:,} bytes; a text or table may have at most {MAX_BYTES:,}",
                 code="E-FILE-SIZE",
             )
         return file.read_bytes()
     except FileNotFoundError:
-        raise LimbeckError(f"{path}: no such file; check the path", code="E-PATH-MISSING") from None
+        raise LimbeckError(f"{path}: there is no such file; check the path", code="E-PATH-MISSING") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise LimbeckError(
             f"{path}: cannot read it ({getattr(error, 'strerror', error)})", code="E-PATH-READ"
@@ -197,7 +197,7 @@ def holds(data: Text, byte: bytes) -> bool:
 def _bounded(data: bytes, name: str) -> bytes:
     if len(data) > MAX_PIPE_BYTES:
         raise LimbeckError(
-            f"{name}: more than {MAX_PIPE_BYTES:,} bytes; use a regular file", code="E-FILE-SIZE"
+            f"{name}: is larger than {MAX_PIPE_BYTES:,} bytes; use a regular file", code="E-FILE-SIZE"
         )
     return data
 

@@ -220,7 +220,7 @@ class CheckpointFolder:
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1].strip()[:120]
             raise LimbeckError(
-                f"{path / _TENSORS}: damaged ({reason}); remove {path} to resume from an older checkpoint",
+                f"{path / _TENSORS}: is damaged ({reason}); remove {path} to resume from an older checkpoint",
                 code="E-RUN-DAMAGED",
             ) from error
         method.encoder.lift.check(f"{path / _TENSORS}")
@@ -315,7 +315,7 @@ def _load_optimizer(update: Update, tensors: dict[str, torch.Tensor]) -> None:
 def _read_facts(file: Path) -> dict[str, Any]:
     stored = read_json(file)
     if not isinstance(stored, dict) or not vars(Progress()).keys() <= stored.keys():
-        raise LimbeckError(f"{file}: damaged; remove its folder", code="E-RUN-DAMAGED")
+        raise LimbeckError(f"{file}: is damaged; remove its folder", code="E-RUN-DAMAGED")
     if stored.get("format") != FORMAT:
         raise _Foreign(
             f"{file}: format {stored.get('format')!r}, but this limbeck reads {FORMAT}; upgrade limbeck",

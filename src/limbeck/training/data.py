@@ -81,7 +81,7 @@ class Data:
             unknown = sorted(set(stage.hide.labels) - set(self.pairs.label_names))
             if unknown:
                 raise LimbeckError(
-                    f"{where}.hide.labels: no label {unknown[0]!r} in {self.pairs.path}; there are "
+                    f"{where}.hide.labels: there is no label {unknown[0]!r} in {self.pairs.path}; there are "
                     f"{', '.join(self.pairs.label_names)}",
                     code="E-LABEL-UNKNOWN",
                 )

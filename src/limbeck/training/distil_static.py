@@ -90,7 +90,7 @@ class Room:
         if room < LEAST * per_token:
             least = (LEAST * per_token + rest) / 1e6
             raise LimbeckError(
-                f"--size {size:g}: too small for outputs of width {dim}; give at least {least + 0.005:.2f}",
+                f"--size {size:g}: is too small for width {dim}; give at least {least + 0.005:.2f}",
                 code="E-OPTION-RANGE",
             )
         return cls(room, width, int(room / per_token), units)

@@ -75,7 +75,9 @@ def estimate(recipe: Recipe, gpu: str) -> list[str]:
             sizes are not known here.
     """
     if gpu not in GPUS:
-        raise LimbeckError(f"--gpu {gpu}: unknown; choose one of {', '.join(GPUS)}", code="E-OPTION-CHOICE")
+        raise LimbeckError(
+            f"--gpu {gpu}: is unknown; choose one of {', '.join(GPUS)}", code="E-OPTION-CHOICE"
+        )
     known: dict[str, tuple[Cost, Cost]] = {}
     lines = [f"{recipe.name}: from the configurations, without weights and data"]
     for stage in recipe.stages.values():

@@ -339,7 +339,7 @@ def _find(name: str) -> Path:
     if Path(name).is_file():
         return Path(name)
     raise LimbeckError(
-        f"{name}: neither a recipe file nor a known recipe; {_near(name, list_recipes())}",
+        f"{name}: is neither a recipe file nor a known recipe; {_near(name, list_recipes())}",
         code="E-RECIPE-UNKNOWN",
     )
 
@@ -381,7 +381,7 @@ def _checked(tree: object, where: str) -> Tree:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
-            raise LimbeckError(f"{where}: unknown key {key!r}; {hint}", code="E-CONFIG-KEY")
+            raise LimbeckError(f"{where}: key {key!r} is unknown; {hint}", code="E-CONFIG-KEY")
     return tree | {"stages": stages}
 
 

@@ -33,12 +33,15 @@ class Source:
         self.path = path
         self.is_zip = path.is_file()
         if not path.exists():
-            raise LimbeckError(f"{path}: no such file or folder to import from", code="E-PATH-MISSING")
+            raise LimbeckError(
+                f"{path}: there is no such file or folder to import from", code="E-PATH-MISSING"
+            )
         if not path.is_dir():
             regular_file(path)
         if self.is_zip and path.suffix.lower() != ".zip" and not is_zipfile(path):
             raise LimbeckError(
-                f"{path}: neither folder nor zip; use the folder or zip that contains it", code="E-PATH-KIND"
+                f"{path}: is neither a folder nor a zip file; use the folder or zip that contains it",
+                code="E-PATH-KIND",
             )
         self._notes: list[str] = []
 

@@ -108,7 +108,8 @@ def _annotation_files(
         )
     if year is not None and year not in years:
         raise LimbeckError(
-            f"{source.path}: no annotations of {year}; there are {', '.join(years)}", code="E-IMPORT-MISSING"
+            f"{source.path}: there are no annotations of {year}; there are {', '.join(years)}",
+            code="E-IMPORT-MISSING",
         )
     chosen = year or years[0]
     files = {(match[1], match[2]): name for match, name in matches if match[3] == chosen}

@@ -57,7 +57,7 @@ def _caption_file(source: Source) -> str:
             first = min(there, key=lambda name: (name.count("/"), name))
             return source.find(PurePosixPath(first).name) or first
     raise LimbeckError(
-        f"{source.path}: no caption file; add captions.txt, Flickr8k.token.txt, results*.token or .csv",
+        f"{source.path}: there is no caption file; add captions.txt, Flickr8k.token.txt or results*.csv",
         code="E-IMPORT-MISSING",
     )
 

@@ -125,7 +125,7 @@ def find_table(source: Source, options: FolderOptions) -> Table | None:
         file = options.table if options.table.is_file() else source.path / options.table
         if not file.is_file():
             raise LimbeckError(
-                f"{options.table}: no such table, neither in the working directory nor in {source.path}",
+                f"{options.table}: there is no such table, here or in {source.path}; check --table",
                 code="E-PATH-MISSING",
             )
         return read_table(file, **how)
@@ -135,7 +135,7 @@ def find_table(source: Source, options: FolderOptions) -> Table | None:
     usual = [name for usual in _USUAL if (name := source.find(usual)) is not None]
     if not usual and len(tables) > 1:
         raise LimbeckError(
-            f"{source.path}: several tables ({', '.join(tables[:4])}); choose one with --table",
+            f"{source.path}: there are several tables ({', '.join(tables[:4])}); choose one with --table",
             code="E-IMPORT-CHOICE",
         )
     chosen = next(iter(usual or tables), None)
@@ -207,7 +207,7 @@ def _parts(table: Table, options: FolderOptions) -> dict[str, str | None]:
         column = options.columns().get(part)
         if column is not None and column not in there:
             raise LimbeckError(
-                f"{table.name}: no {part} column {column!r}; there are {', '.join(there)}",
+                f"{table.name}: there is no {part} column {column!r}; there are {', '.join(there)}",
                 code="E-TABLE-COLUMN",
             )
         parts[part] = column or next((guess for guess in guesses if guess in there), None)

@@ -55,6 +55,6 @@ def _split_file(src: Path) -> tuple[Source, str]:
         )
     if not files:
         raise LimbeckError(
-            f"{src}: no dataset_*.json; use Karpathy's split file itself", code="E-IMPORT-MISSING"
+            f"{src}: there is no dataset_*.json; use Karpathy's split file itself", code="E-IMPORT-MISSING"
         )
     return source, files[0]

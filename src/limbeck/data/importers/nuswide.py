@@ -57,7 +57,7 @@ def import_nuswide(src: Path, out: Path, options: NuswideOptions) -> ImportRepor
         flags = source.read_lines(name)
         if len(flags) != len(listed) or {flag.strip() for flag in flags} - {"0", "1"}:
             raise LimbeckError(
-                f"{source.path}: {name} is not {len(listed):,} lines of 0 or 1, one per row of Imagelist.txt",
+                f"{source.path}: {name} must have {len(listed):,} lines of 0 or 1, as Imagelist.txt has",
                 code="E-IMPORT-LAYOUT",
             )
         for row_labels, flag in zip(labels, flags, strict=True):

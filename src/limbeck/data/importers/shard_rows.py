@@ -57,9 +57,9 @@ class ShardRows:
         """Return whether a picture is there, not too large, and, if ``checked``, readable; note it if not."""
         try:
             if not content:
-                raise PictureError("no content", Kind.MISSING)
+                raise PictureError("it is empty", Kind.MISSING)
             if len(content) > PICTURE_BYTES:
-                raise PictureError(f"more than {PICTURE_BYTES:,} bytes", Kind.TOO_LARGE)
+                raise PictureError(f"it is larger than {PICTURE_BYTES:,} bytes", Kind.TOO_LARGE)
             if checked:
                 decode_picture(io.BytesIO(content), name, size=_SMALLEST)
         except LimbeckError as error:

@@ -91,7 +91,7 @@ def import_shards(src: Path, out: Path, options: ShardOptions) -> ImportReport:
     _note(report, table, refused, len(names))
     if not len(table):
         raise LimbeckError(
-            f"{src}: no picture in {len(names):,} shards "
+            f"{src}: there is no picture in {len(names):,} shards "
             f"({report.notes[0] if refused else 'all are empty'}); give shards with pictures",
             code="E-IMPORT-MISSING",
         )
@@ -138,10 +138,10 @@ def find_shards(src: Path) -> tuple[Path, list[str]]:
         tars = [file for file in files if file.suffix == ".tar"]
         files = tars or files
     else:
-        raise LimbeckError(f"{src}: no such file or folder to import from", code="E-PATH-MISSING")
+        raise LimbeckError(f"{src}: there is no such file or folder to import from", code="E-PATH-MISSING")
     if not files or any(file.suffix not in (".tar", ".parquet") for file in files):
         raise LimbeckError(
-            f"{src}: no shards (*.tar or *.parquet); unpack compressed ones such as .tar.gz first, since "
+            f"{src}: there are no shards (*.tar or *.parquet); unpack compressed ones (.tar.gz) first, since "
             "single pictures cannot be read from them",
             code="E-IMPORT-MISSING",
         )
@@ -155,7 +155,7 @@ def _expanded(pattern: str) -> list[Path]:
     count = int(found[2]) - int(found[1]) + 1 if found else 0
     if found is None or len(_BRACES.findall(pattern)) > 1 or not 0 < count <= _MOST:
         raise LimbeckError(
-            f"{pattern}: not a pattern of shards; write one range in the file name, such as "
+            f"{pattern}: is not a pattern of shards; write one range in the file name, such as "
             "dir/{00000..00099}.tar",
             code="E-OPTION-FORM",
         )

@@ -106,7 +106,8 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 def _no_column(where: Path, schema: pa.Schema, wanted: str) -> LimbeckError:
     return LimbeckError(
-        f"{where}: no column {wanted!r}; columns are {', '.join(schema.names)}", code="E-TABLE-COLUMN"
+        f"{where}: there is no column {wanted!r}; columns are {', '.join(schema.names)}",
+        code="E-TABLE-COLUMN",
     )
 
 

@@ -40,7 +40,9 @@ class Variables:
     def __init__(self, src: Path) -> None:
         self.src, self._files = src, dict[str, Path]()
         if not src.exists():
-            raise LimbeckError(f"{src}: no such file or folder to import from", code="E-PATH-MISSING")
+            raise LimbeckError(
+                f"{src}: there is no such file or folder to import from", code="E-PATH-MISSING"
+            )
         files = sorted(f for f in src.iterdir() if f.suffix in SUFFIXES) if src.is_dir() else [src]
         if not files:
             raise LimbeckError(f"{src}: has no file *.mat, *.h5 or *.hdf5", code="E-IMPORT-MISSING")

@@ -160,7 +160,8 @@ class FaissEngine:
         self._all = rows
         if (found := type(self.index).__name__) != self.kind.cls:
             raise LimbeckError(
-                f"{folder / FILE}: {found}, expected {self.kind.cls}; build it again", code="E-ENGINE-DAMAGED"
+                f"{folder / FILE}: holds {found}, expected {self.kind.cls}; build it again",
+                code="E-ENGINE-DAMAGED",
             )
         if self.index.ntotal != rows:
             raise LimbeckError(

@@ -48,7 +48,7 @@ class InvertedCodes:
         starts, fits = self._starts, len(self._starts) == len(self._centres) + 1
         if not fits or starts[0] or starts[-1] != rows or (np.diff(starts) < 0).any():
             raise LimbeckError(
-                f"{folder / 'starts.npy'}: no lists of {rows} rows; build the engine again",
+                f"{folder / 'starts.npy'}: holds no lists of {rows} rows; build the engine again",
                 code="E-ENGINE-DAMAGED",
             )
         width = self._centres.shape[1]

@@ -29,7 +29,7 @@ class PrefixColumn:
         self._column = open_npy(folder / "prefix.npy")
         if self._column.dtype != np.uint8 or self._column.ndim != 2 or len(self._column) != rows:
             raise LimbeckError(
-                f"{folder / 'prefix.npy'}: not bytes of {rows} rows; build the engine again",
+                f"{folder / 'prefix.npy'}: does not hold bytes of {rows} rows; build the engine again",
                 code="E-ENGINE-DAMAGED",
             )
         self._all = rows

@@ -230,7 +230,7 @@ def open_search(store: IndexStore, text: str) -> MilvusSearch:
     with one_line_errors(address):
         if not client.has_collection(address.name):
             raise LimbeckError(
-                f"{address}: no such collection; limbeck index push {store.path} {address} loads one",
+                f"{address}: holds no such collection; limbeck index push {store.path} {address} loads one",
                 code="E-MILVUS-COLLECTION",
             )
         about = client.describe_collection(address.name)
