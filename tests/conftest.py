@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # a fixture that saves a model would write to a test's stderr
 
 
 @pytest.fixture(autouse=True)

@@ -174,7 +174,7 @@ Every error of limbeck is one line that names the file or field and what to do. 
 fault: the command line prints it at the end of the line, `LimbeckError.code` holds it, and a failed line of
 `limbeck search --queries` has it as `code`. Messages may be reworded; a code keeps its meaning.
 
-    limbeck: photos/pairs.csv: no such file; check the path [E-PATH-MISSING]
+    limbeck: photos/pairs.csv: there is no such file; check the path [E-PATH-MISSING]
 
 `python -m limbeck.error_codes` writes this page.
 

@@ -122,11 +122,11 @@ def test_no_section_no_classes(tmp_path):
         (SECTION | {"prompts": ["{} and {}"]}, "needs {} exactly once"),
         (SECTION | {"prompts": ["a {}", "a {}"]}, "repeats a prompt"),
         (SECTION | {"classes": "tags"}, "classification.classes"),
-        (SECTION | {"promts": ["a {}"]}, "unknown key 'classification.promts'; did you mean 'prompts'?"),
+        (SECTION | {"promts": ["a {}"]}, "key 'classification.promts' is unknown; did you mean 'prompts'?"),
         ({"classes": "path"}, "'classification.prompts' is missing"),
-        (SECTION | {"hierarchy": "none.txt"}, "none.txt: no such file"),
+        (SECTION | {"hierarchy": "none.txt"}, "none.txt: there is no such file"),
         (SECTION | {"hierarchy": "cycle.txt"}, "cycle.txt, line 2: 'circle' is its own ancestor"),
-        (SECTION | {"hierarchy": "roots.txt"}, "roots.txt: two roots, 'figure' and 'other'"),
+        (SECTION | {"hierarchy": "roots.txt"}, "roots.txt: has two roots, 'figure' and 'other'"),
     ],
 )
 def test_bad_sections_are_named(tmp_path, section, words):
@@ -152,7 +152,7 @@ def test_data_that_lack_classes_are_named(tmp_path):
     )
     tangled = write_pairs(tmp_path, path=[["a", "b"], ["c", "d"]] * 6)
     with_tree = protocol(tmp_path, SECTION | {"hierarchy": "path"})
-    assert "class paths: two roots, 'a' and 'c'" in refused(classes, with_tree, tangled, rows)
+    assert "class paths: has two roots, 'a' and 'c'" in refused(classes, with_tree, tangled, rows)
     unread = Protocol.model_validate(small.model_dump())
     assert "load_protocol" in refused(classes, unread, pairs, rows)
 

@@ -124,8 +124,8 @@ def test_validation_is_at_most_a_fifth_of_train(pairs, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"metrics": {}}, "unknown key 'metrics'; did you mean 'metric'?"),
-        ({"text": {"colum": "tags"}}, "unknown key 'text.colum'; did you mean 'column'?"),
+        ({"metrics": {}}, "key 'metrics' is unknown; did you mean 'metric'?"),
+        ({"text": {"colum": "tags"}}, "key 'text.colum' is unknown; did you mean 'column'?"),
         ({"task": "hash"}, "task: "),
         ({"metric": {"k": "50"}}, "metric.k: "),
         ({"relevance": "paired"}, "a hashing protocol needs"),

@@ -99,7 +99,7 @@ def test_check_writes_json_and_fails_on_errors(pairs_dir, tmp_path):
     (pairs_dir.parent / "media" / "p0.png").unlink()
     assert "1 kinds of errors" in failure("check", pairs_dir, "--json", tmp_path / "r.json")
     assert json.loads((tmp_path / "r.json").read_text())["findings"][0]["items"][0]["id"] == "p0"
-    assert "unknown protocol" in failure("check", pairs_dir, "--protocol", "nope")
+    assert "protocol 'nope' is unknown" in failure("check", pairs_dir, "--protocol", "nope")
     assert "not a pairs directory" in failure("check", tmp_path)
 
 

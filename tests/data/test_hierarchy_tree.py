@@ -69,7 +69,7 @@ def test_a_long_chain_is_no_trouble(tmp_path):
         ("r a\na b\nb c\nc a\n", ["isa.txt, line ", "own ancestor (", "a → b", "remove one edge"]),
         ("a a\n", ["line 1: 'a' is its own ancestor (a → a)"]),
         ("a b\nb a\n", ["own ancestor"]),
-        ("a b\nc d\n", ["isa.txt: two roots, 'a' and 'c'; add a node above"]),
+        ("a b\nc d\n", ["isa.txt: has two roots, 'a' and 'c'; add a node above"]),
         ("a b\nc d\ne f\n", ["two roots, 'a' and 'c' (and 1 more)"]),
         ("r a\nr b\na x\nb x\n", ["line 4: 'x' is below 'b' and below 'a'", "one parent"]),
         ("a b\nc\n", ["line 2: 'c' has 1 word, not 2", "parent child"]),

@@ -70,8 +70,8 @@ def test_nuswide_names_all_that_is_missing_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("Groundtruth/AllLabels/Labels_sky.txt", "1\n0\n", "Labels_sky.txt is not 4 lines of 0 or 1"),
-        ("Groundtruth/AllLabels/Labels_sky.txt", "1\n0\n2\n0\n", "is not 4 lines of 0 or 1"),
+        ("Groundtruth/AllLabels/Labels_sky.txt", "1\n0\n", "Labels_sky.txt must have 4 lines of 0 or 1"),
+        ("Groundtruth/AllLabels/Labels_sky.txt", "1\n0\n2\n0\n", "must have 4 lines of 0 or 1"),
         ("NUS_WID_Tags/AllTags1k.txt", "1\t1\t0\n", "AllTags1k.txt has 1 rows, Imagelist.txt 4"),
         ("NUS_WID_Tags/AllTags1k.txt", "1 1 0\n1 0\n1 0 0\n1 0 0\n", "line 2 is not 3 zeros and ones"),
     ],

@@ -132,7 +132,7 @@ def test_feature_files_that_do_not_fit(pairs_dir):
     set_meta(pairs_dir, features={"f": {"file": str(file), "scale": 1.0}})
     assert "feature_row 5 is out of range; the file has 4 rows" in refused(pairs_dir)
     file.write_bytes(file.read_bytes()[:50])
-    assert "f.npy: not readable as a plain array" in refused(pairs_dir)
+    assert "f.npy: is not readable as a plain array" in refused(pairs_dir)
     file.unlink()
     assert "no such feature file" in refused(pairs_dir)
 

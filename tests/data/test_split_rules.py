@@ -120,8 +120,8 @@ def test_it_is_said(tmp_path: Path, limbeck: Callable[..., tuple[int, str, str]]
     pairs = put(tmp_path / "own")
     said = resolve_splits(load_protocol("folder/retrieval"), pairs).note
     assert said == (
-        f"{tmp_path / 'own'}: no split column; of the rows with a text, part 1 of 10 drawn by seed 0 are the "
-        "queries, the rest is train"
+        f"{tmp_path / 'own'}: has no split column; of the rows with a text, part 1 of 10 drawn by seed 0 are "
+        "the queries, the rest is train"
     )
     report = check_pairs(pairs, load_protocol("folder/retrieval"))
     assert next(f.items for f in report.findings if f.kind == "drawn") == [said]

@@ -66,10 +66,10 @@ def renamed_tensor(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (truncated, "model.safetensors: not a readable safetensors file (truncated or damaged)"),
+        (truncated, "model.safetensors: is not a readable safetensors file (truncated or damaged)"),
         (torch_saved, "a pickle or zip archive, which is never loaded"),
         (written("model.safetensors", pickle.dumps([1])), "a pickle or zip archive, which is never loaded"),
-        (written("model.safetensors", b""), "model.safetensors: not a readable safetensors file"),
+        (written("model.safetensors", b""), "model.safetensors: is not a readable safetensors file"),
         (
             removed("model.safetensors"),
             "m: the directory is incomplete, it lacks its weights (model.safetensors); copy or download",
@@ -81,24 +81,24 @@ def renamed_tensor(folder: Path) -> None:
         ),
         (removed("model.json"), "m: the directory is incomplete, it lacks config.json or model.json beside"),
         (written("text/vocabulary.json", b'["a"]'), "model.safetensors: does not fit model.json"),
-        (written("text/vocabulary.json", b'["a'), "vocabulary.json: not valid JSON"),
-        (written("image/features.json", b"{}"), "m: damaged"),
-        (written("model.json", b"{"), "model.json: not valid JSON"),
-        (written("model.json", b"[]"), "model.json: not a limbeck model"),
-        (in_json("kind", "other"), "model.json: not a limbeck model"),
+        (written("text/vocabulary.json", b'["a'), "vocabulary.json: is not valid JSON"),
+        (written("image/features.json", b"{}"), "m: is damaged"),
+        (written("model.json", b"{"), "model.json: is not valid JSON"),
+        (written("model.json", b"[]"), "model.json: is not a limbeck model"),
+        (in_json("kind", "other"), "model.json: is not a limbeck model"),
         (in_json("format", 99), "model.json: format 99 is newer than this version"),
-        (in_json("towers", {}), "m: damaged"),
-        (in_json("towers", {"image": {"config": {"backbone": {"kind": "new"}}}}), "m: damaged"),
-        (in_json("lift", {"config": {"kind": "cone"}}), "m: damaged"),
+        (in_json("towers", {}), "m: is damaged"),
+        (in_json("towers", {"image": {"config": {"backbone": {"kind": "new"}}}}), "m: is damaged"),
+        (in_json("lift", {"config": {"kind": "cone"}}), "m: is damaged"),
         (
             in_json("lift", {"config": {"kind": "sphere", "dim": 8, "dimm": 1}}),
-            "m: damaged or of another version (dimm: Extra inputs are not permitted); train again",
+            "m: is damaged or of another version (dimm: Extra inputs are not permitted); train again",
         ),
         (
             in_json("lift", {"config": {"kind": "polar", "dim": 8, "curv": 20.0}}),
-            "m: damaged or of another version (Value error, needs min_curv <= curv <= max_curv); train",
+            "m: is damaged or of another version (Value error, needs min_curv <= curv <= max_curv); train",
         ),
-        (in_json("references", None), "m: damaged"),
+        (in_json("references", None), "m: is damaged"),
     ],
 )
 def test_damaged_models_are_one_line(model_dir: Path, damage: Callable[[Path], None], said: str) -> None:

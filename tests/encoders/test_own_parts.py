@@ -175,7 +175,8 @@ def test_an_index_and_the_command_line_take_the_file(file: Path, tmp_path: Path,
     code, _, err = limbeck("--code", tmp_path / "gone.py", "search", index, "cat")
     assert (code, err) == (
         1,
-        f"limbeck: {tmp_path / 'gone.py'}: no such file; name your class FILE.py:CLASS [E-PATH-MISSING]\n",
+        f"limbeck: {tmp_path / 'gone.py'}: there is no such file; name your class FILE.py:CLASS "
+        "[E-PATH-MISSING]\n",
     )
 
 

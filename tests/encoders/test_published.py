@@ -234,7 +234,7 @@ def test_no_token_and_a_silent_hub(trained: Path, api: type[Api], monkeypatch: p
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     with pytest.raises(LimbeckError, match=r"cannot be pushed \(no token\)"):
         model.push_to_hub("me/codes")
-    with pytest.raises(LimbeckError, match=r"codes: not a hub id; write OWNER/NAME"):
+    with pytest.raises(LimbeckError, match=r"codes: is not a hub id; write OWNER/NAME"):
         model.push_to_hub("codes")
 
 
@@ -275,7 +275,7 @@ def test_what_the_hub_sends_of_a_model() -> None:
     [
         ((), "give --onnx DIR, --card DIR or --hub OWNER/NAME"),
         (("--onnx", "x", "--private"), "--private and --license describe"),
-        (("--hub", "nameless"), "nameless: not a hub id; write OWNER/NAME"),
+        (("--hub", "nameless"), "nameless: is not a hub id; write OWNER/NAME"),
     ],
 )
 def test_bad_options(limbeck: Run, trained: Path, words: tuple[str, ...], said: str) -> None:

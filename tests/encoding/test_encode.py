@@ -123,9 +123,12 @@ def test_what_is_no_directory_is_said(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("a.txt", "a")
     for path, message in (
-        (tmp_path / "x.zip", "x.zip: a zip file, not a directory; unpack it, or import it with limbeck data"),
+        (
+            tmp_path / "x.zip",
+            "x.zip: is a zip file, not a directory; unpack it, or import it with limbeck data",
+        ),
         (Path(os.devnull), "a device, pipe or socket, not a directory; give a folder of pictures"),
-        (tmp_path / "none", "none: no such directory; give a folder of pictures"),
+        (tmp_path / "none", "none: there is no such directory; give a folder of pictures"),
     ):
         with pytest.raises(LimbeckError, match=message):
             open_source(path)
@@ -141,8 +144,8 @@ def test_what_is_no_directory_is_said(tmp_path):
         ("a.csv", "path,x\na,b,c\n", {}, "a.csv: line 2 has more fields than the header"),
         ("a.jsonl", "{\n", {}, "a.jsonl: line 1 is not JSON"),
         ("a.jsonl", '{"path": {"a": 3}}\n', {"image_column": "path"}, None),
-        ("a.parquet", "no", {}, "a.parquet: not readable as Parquet"),
-        ("a.txt", "", {}, "a.txt: a file, not a directory; give a folder of pictures"),
+        ("a.parquet", "no", {}, "a.parquet: is not readable as Parquet"),
+        ("a.txt", "", {}, "a.txt: is a file, not a directory; give a folder of pictures"),
     ],
 )  # fmt: skip
 def test_bad_tables(tmp_path, name, content, options, message):

@@ -102,7 +102,7 @@ def test_pickles_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray]) -> N
 def test_bad_arrays_are_named(tmp_path: Path, arrays: dict[str, np.ndarray], labels: np.ndarray) -> None:
     good = with_labels(arrays, labels)
     cases = {
-        "unknown array 'extra'": {"extra": good["query_image"]},
+        "array 'extra' is unknown": {"extra": good["query_image"]},
         "holds only 0 and 1": {"query_image": np.zeros((20, 16))},
         "only 0 and 1": {"query_image": np.eye(20, 16, dtype=np.uint8)},
         "shape": {"query_image": np.zeros(20, np.uint8)},

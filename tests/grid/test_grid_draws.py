@@ -85,7 +85,7 @@ def test_trials_and_prepared_runs_follow_the_draws(write: Write, drawn: str) -> 
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [
-    ("another number", {"protocols": ["a"]}, "protocols: 1 for 2 seeds; name one per seed"),
+    ("another number", {"protocols": ["a"]}, "protocols: names 1 for 2 seeds; name one per seed"),
     ("two ways", {"data": {"protocol": "a"}}, "replaces data.protocol; remove one"),
     ("one run for all", {"prepare": {"teacher": {"recipe": "teacher.yaml"}}}, "set seeds: each"),
     (
@@ -93,11 +93,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         {"tune": {"trials": 2, "at": {"lift.bit": 8}}},
         "tune.at: product has no key 'lift.bit'",
     ),
-    ("tuned on no draw", {"tune": {"trials": 2, "seed": 7}}, "tune.seed: no protocol for seed 7"),
+    ("tuned on no draw", {"tune": {"trials": 2, "seed": 7}}, "tune.seed: there is no protocol for seed 7"),
     (
         "a row's own seed",
         {"rows": {"short": {"recipe": "direct.yaml", "seeds": [4]}}},
-        r"rows.short.seeds: no protocol for seed 4; choose from \[0, 1\]",
+        r"rows.short.seeds: there is no protocol for seed 4; choose from \[0, 1\]",
     ),
 ]
 

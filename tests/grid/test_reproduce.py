@@ -91,6 +91,7 @@ def test_the_rows_of_the_checkout_are_found_from_anywhere(
     assert kept.sample(1, 0, None) and not kept.void() and kept.seeds == 1
 
 
+@pytest.mark.slow
 def test_the_packaged_grids_have_the_settings_of_the_recorded_rows() -> None:
     folder = recorded_folder()
     tables = [Recorded.read(name, folder) for name in recorded_names(folder)]

@@ -66,7 +66,7 @@ def test_a_column_is_checked_when_it_is_read(path):
     with raises_code("E-INDEX-DAMAGED", "items.arrow"):
         index.store.where("path startswith '0'")
     for item in ("i02", "i50"):  # a batch of rows is checked before the first one is taken from it
-        with pytest.raises(LimbeckError, match=r"items.arrow: damaged"):
+        with pytest.raises(LimbeckError, match=r"items.arrow: is damaged"):
             index.item(item)
 
 
@@ -204,7 +204,7 @@ def test_what_was_measured_is_verified_too(path, run):
     derived = build_engine(store, "ivf", {"nlist": 4})
     (derived.folder / "measured.json").write_text("{")
     status, _, err = run("index", "verify", path)
-    assert status == 1 and "measured.json: not valid JSON" in err and err.count("\n") == 1
+    assert status == 1 and "measured.json: is not valid JSON" in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -91,11 +91,11 @@ def test_damage_is_named(tmp_path):
         (tmp_path / "e" / name).write_bytes(data)
     meta = json.loads((tmp_path / "e/encoded.json").read_text())
     for change, message in [
-        ({"n": 49}, r"points.npy: uint8 \(50, 2\)"),
+        ({"n": 49}, r"points.npy: holds uint8 \(50, 2\)"),
         ({"space": {"name": "hamming", "bits": 8}}, r"expected uint8 \(50, 1\)"),
         ({"format": "limbeck.encoded/9"}, "encode again"),
         ({"sha256": None}, "sha256 is None, not dict; encode again"),
-        ({"sha256": {}}, "items.parquet: damaged"),
+        ({"sha256": {}}, "items.parquet: is damaged"),
     ]:
         (tmp_path / "e/encoded.json").write_text(json.dumps(meta | change))
         with pytest.raises(LimbeckError, match=message):

@@ -153,7 +153,7 @@ def test_an_engine_that_was_not_measured_is_not_chosen(store):
     file = derived.folder / "measured.json"
     text = file.read_text()
     file.write_text(text.replace('"of": "', '"of": "0'))
-    with pytest.raises(LimbeckError, match=r"measured.json: damaged or of another build"):
+    with pytest.raises(LimbeckError, match=r"measured.json: is damaged or of another build"):
         choose(store, "ivf")
     file.unlink()
     with pytest.raises(LimbeckError, match="never measured"):
@@ -211,7 +211,7 @@ def test_from_the_command_line(run, tmp_path):
     status, _, err = run("search", index, "--like", "i3", "--engine", "hnsw")
     assert status == 1 and "no engine 'hnsw' built" in err
     status, _, err = run("index", "engine", index, "--engine", "ivf", "nlist=many")
-    assert status == 1 and "nlist=many: not KEY=VALUE" in err
+    assert status == 1 and "nlist=many: is not KEY=VALUE" in err
     status, _, err = run("index", "engine", index, "--engine", "ivf", "--remove")
     assert status == 0 and derived_names(index) == []
     status, _, err = run("index", "engine", index, "--engine", "ivf", "--remove")

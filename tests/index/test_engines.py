@@ -327,12 +327,12 @@ def test_damaged_files_are_named(tmp_path):
     with pytest.raises(LimbeckError, match=r"damaged: codes.npy; run limbeck index engine .* again"):
         derived.verify()
     file.write_bytes(content[:-3])
-    with pytest.raises(LimbeckError, match=r"codes.npy: missing or truncated"):
+    with pytest.raises(LimbeckError, match=r"codes.npy: is missing or truncated"):
         derived.open(space)
     about = derived.folder / "derived.json"
     text = about.read_text()
     about.write_text(re.sub('"nlist": [0-9]+', '"nlist": 7', text))
-    with pytest.raises(LimbeckError, match=r"derived.json: damaged \(checksum"):
+    with pytest.raises(LimbeckError, match=r"derived.json: is damaged \(checksum"):
         open_derived(store.path, "ivf")
     about.write_text(text.replace('"format": 1', '"format": 2'))
     with pytest.raises(LimbeckError, match=r"format 2, but this limbeck reads 1"):
@@ -349,7 +349,7 @@ def test_a_truncated_faiss_file_is_refused(tmp_path):
     derived = write_derived(store, "faiss-hnsw")
     file = derived.folder / "index.faiss"
     file.write_bytes(b"no such index" + file.read_bytes()[13:])
-    with pytest.raises(LimbeckError, match=r"index.faiss: damaged"):
+    with pytest.raises(LimbeckError, match=r"index.faiss: is damaged"):
         derived.open(space)
     resign(tmp_path / "ix")
     derived = open_derived(tmp_path / "ix", "faiss-hnsw")

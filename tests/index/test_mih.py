@@ -163,7 +163,7 @@ def test_a_truncated_table_is_named(tmp_path):
     write_derived(store, "mih", {"parts": 4})
     file = store.path / "derived" / "mih" / "entries.npy"
     file.write_bytes(file.read_bytes()[:-8])
-    with pytest.raises(LimbeckError, match=r"entries.npy: missing or truncated; run limbeck index engine"):
+    with pytest.raises(LimbeckError, match=r"entries.npy: is missing or truncated; run limbeck index engine"):
         open_derived(store.path, "mih").open(store.space)
 
 

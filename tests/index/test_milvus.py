@@ -186,7 +186,7 @@ def test_names_of_others_are_not_taken(tmp_path, client):
 def test_collections_that_do_not_fit(tmp_path, client):
     store = make(tmp_path / "index", Hamming(16))
     with pytest.raises(
-        LimbeckError, match=rf"^{AT}: no such collection; limbeck index push .*/index {AT} loads"
+        LimbeckError, match=rf"^{AT}: holds no such collection; limbeck index push .*/index {AT} loads"
     ):
         open_search(store, AT)
     push_index(store.path, AT)

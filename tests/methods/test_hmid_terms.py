@@ -206,7 +206,11 @@ def test_relations_leave_the_teacher_in_its_space(
         ("features", {"distillation_scale": 101.0}, "distillation_scale: .*less than or equal to 100"),
         ("features", {"relation": {"weight": 1.0, "scale": 101.0}}, r"relation\.scale: .*equal to 100"),
         ("sphere", TERMS["radius"], r"the teacher's space sphere has no radii; set radius\.weight: 0"),
-        ("features", {"relation": {"wieght": 1.0}}, r"unknown key 'relation\.wieght'; did you mean 'weight'"),
+        (
+            "features",
+            {"relation": {"wieght": 1.0}},
+            r"key 'relation\.wieght' is unknown; did you mean 'weight'",
+        ),
         ("features", {"match": {"weight": 1.0, "by": "angle"}}, r"match\.by: .*'distance' or 'tangent'"),
         ("features", {"cross": {"weight": -1.0}}, r"cross\.weight: .*greater than or equal to 0"),
     ],

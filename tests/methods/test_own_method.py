@@ -77,7 +77,7 @@ def test_names_that_find_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name, told in {
         "dcmhh": "no method 'dcmhh'; did you mean 'dcmh'?, or name your class FILE.py:CLASS",
         "mine.py": "name your class FILE.py:CLASS",
-        "yours.py:Mine": "yours.py: no such file",
+        "yours.py:Mine": "yours.py: there is no such file",
         "mine.py:Nobody": "mine.py: has no method 'Nobody'",
         "mine.py:Other": "has no method 'Other'",
         "mine.py:Hollow": "mine.py: Hollow lacks loss; implement it",

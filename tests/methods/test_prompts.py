@@ -227,7 +227,7 @@ def test_a_model_that_reads_labels_answers_no_texts(place: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"aliases": {}}, ("E-FEATURES-MISSING", "no features for dog; name substitutes with aliases")),
+        ({"aliases": {}}, ("E-FEATURES-MISSING", "no features for dog; name others with aliases")),
         ({"aliases": {"dog": ["wolf"]}}, ("E-FEATURES-MISSING", "no features for dog")),
         ({"file": "none.npy"}, ("E-PATH-MISSING", "none.npy")),
         ({"file": "words.txt"}, ("E-ARRAY-FILE", "words.txt")),

@@ -97,7 +97,10 @@ def test_the_likelihood_has_the_teachers_belief_and_the_weights(place: Path, pro
         ({"soft": 0.5}, "soft and prompts need a teacher"),
         ({"teacher": "TEACHER"}, "soft and prompts need a teacher"),
         ({"soft": 0.5, "teacher": "TEACHER", "buffer": True}, "teacher needs buffer: false"),
-        ({"prompts": 0.5, "teacher": "TEACHER"}, "prompts moves the pictures; set target: relaxed"),
+        (
+            {"prompts": 0.5, "teacher": "TEACHER"},
+            "prompts moves the pictures, but target: codes fixes them; set target: relaxed",
+        ),
         ({"rarity": 0.5, "buffer": True}, "rarity weighs the pairs of a batch"),
         ({"soft": 0.5, "teacher": "CLIP"}, "has no hash codes"),
     ],

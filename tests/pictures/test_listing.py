@@ -156,7 +156,7 @@ def test_a_source_below_another_folder_keeps_its_listing(folder):
     assert moved.media_root == str(folder.resolve().parent) and moved.skipped is source.skipped
     (folder.parent / "none").mkdir()
     (folder.parent / "none/.a.png").touch()
-    with pytest.raises(LimbeckError, match=r"no pictures in it .*\(skipped: 1 hidden \(.a.png\)\)"):
+    with pytest.raises(LimbeckError, match=r"holds no pictures .*\(skipped: 1 hidden \(.a.png\)\)"):
         PictureFolder(folder.parent / "none")
 
 

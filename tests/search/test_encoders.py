@@ -148,7 +148,7 @@ def test_graphs_keep_the_default_search(tmp_path: Path) -> None:
 def test_half_a_model_is_named(place: Path, tmp_path: Path) -> None:
     pixel_encoder().save(tmp_path / "m", graphs=True)
     (tmp_path / "m/model.safetensors").unlink()
-    with raises_code("E-MODEL-DAMAGED", "model.safetensors: missing"):
+    with raises_code("E-MODEL-DAMAGED", "model.safetensors: is missing"):
         limbeck.Index.build(tmp_path / "ix", place / "pictures", model=tmp_path / "m")
     assert not (tmp_path / "ix").exists()
 

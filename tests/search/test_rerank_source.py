@@ -234,7 +234,7 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     for array, message in [
         (wrong, "embeddings: row 3 is all zeros and has no direction"),
         (np.where(np.eye(20, 16) > 0, np.nan, floats), "row 0 holds NaN"),
-        (floats[:, 0], r"embeddings: shape \(20,\); give one float row per item"),
+        (floats[:, 0], r"embeddings: has shape \(20,\); give one float row per item"),
     ]:
         with pytest.raises(LimbeckError, match=message):
             limbeck.Index.build(tmp_path / "no", codes, items=items, embeddings=array)

@@ -233,7 +233,7 @@ def test_sources_that_cannot_be(pairs, feature_model, pixel_model, tmp_path):
     codes = np.zeros((2, 8), np.uint8)
     for source, options, message in [
         (tmp_path / "none", {"model": pixel_model}, "no such directory"),
-        (tmp_path / "empty", {"model": pixel_model}, "no pictures in it"),
+        (tmp_path / "empty", {"model": pixel_model}, "holds no pictures"),
         (tmp_path / "bad", {"model": pixel_model}, "none of 1 items could be read"),
         (pairs.path.parent / "media", {"model": feature_model}, "reads features 'mobile', not pixels"),
         (pairs.path, {}, "give a model"),

@@ -59,8 +59,8 @@ def test_failures_are_one_line_and_status_1(run, files):
         (["search", files / "nothing", "--like", "x"], "no such index directory"),
         (["search", files / "i", "words"], "holds no query encoder"),
         (["search", files / "i", "--codes", files / "narrow.npy"], "width 4"),
-        (["search", files / "i", "--codes", files / "objects.npy"], "objects.npy: not readable"),
-        (["search", files / "i", "--codes", files / "ids.txt"], "ids.txt: not a .npy array"),
+        (["search", files / "i", "--codes", files / "objects.npy"], "objects.npy: is not readable"),
+        (["search", files / "i", "--codes", files / "ids.txt"], "ids.txt: is not a .npy array"),
         (["search", files / "i", "--like", "bild-0-ü", "-k", 0], "k: 0"),
         (["search", files / "i", "--like", "nobody"], "no item with id 'nobody'"),
         (["search", files / "i", "--like", "bild-0-ü", "--gallery", files / "g.html"], "ends in .png"),
@@ -76,7 +76,7 @@ def test_failures_are_one_line_and_status_1(run, files):
         ),
         (["search", files / "nodir" / "typo", "words"], "no such index directory"),
         (["encode", files / "typo", files, *new], "no such run or model directory"),
-        (["index", "verify", files], "no manifest"),
+        (["index", "verify", files], "is no index"),
     ]:
         status, _, err = run(*words)
         assert status == 1 and err.startswith("limbeck: ") and err.count("\n") == 1, (words, err)

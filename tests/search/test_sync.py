@@ -201,7 +201,7 @@ def test_what_is_no_folder_of_the_index_is_refused(run, index, photos, encoder, 
     (tmp_path / "empty").mkdir()
     for given, message in [
         (tmp_path / "elsewhere", "its paths are relative to"),
-        (tmp_path / "empty", "no pictures in it"),
+        (tmp_path / "empty", "holds no pictures"),
         (tmp_path / "missing", "no such directory"),
     ]:
         status, _, err = run("index", "sync", index, given)

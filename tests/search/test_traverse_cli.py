@@ -134,7 +134,7 @@ def test_pairs_with_features_from_build_to_root(run, tmp_path):
         assert "extra3" in value["unknown"] and {"cat", "a cat and dog no 1"}.isdisjoint(value["unknown"])
     for words, message in [
         (["--features", tmp_path / "two.npy"], "two.npy: holds 2 rows; a traversal starts at one"),
-        (["--features", tmp_path / "none.npy"], "none.npy: no such file"),
+        (["--features", tmp_path / "none.npy"], "none.npy: there is no such file"),
         (["--image", pairs], "reads features 'cnn', not pixels"),
         (["--like", "row3", "--figure", tmp_path / "t.png"], "has no picture recorded"),
     ]:
@@ -165,7 +165,7 @@ def test_failures_are_one_line_and_status_1(run, pictures, tmp_path):
         ([index, "--image", tmp_path / "none.png"], "none.png"),
         ([index, "--image", pictures / "texts.txt"], "cannot read the picture"),
         ([index, *like, "--steps", 1], "steps: 1 is not"),
-        ([index, *like, "--texts", tmp_path / "none.txt"], "none.txt: no such file"),
+        ([index, *like, "--texts", tmp_path / "none.txt"], "none.txt: there is no such file"),
         ([index, *like, "--texts", tmp_path], "is a folder"),
         ([index, *like, "--texts", tmp_path / "latin.txt"], "not a text file"),
         ([index, *like, "--texts", tmp_path / "empty.txt"], "empty.txt: is empty"),

@@ -86,7 +86,7 @@ def test_a_body_that_is_not_json_is_told_so(client: TestClient):
         client.post("/v1/embeddings", content=b"{nope", headers=json),
     ):
         assert sent.status_code == 422
-        assert sent.json()["error"]["message"].startswith("body: not valid JSON (")
+        assert sent.json()["error"]["message"].startswith("body: is not valid JSON (")
 
 
 def test_every_search_is_counted_under_its_route(client: TestClient):

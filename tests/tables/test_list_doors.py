@@ -105,6 +105,6 @@ def test_importers_say_a_few_files_by_name(tmp_path):
     assert [source.read_text(f"{at}.txt") for at in range(5)] == ["é"] * 5
     fix = "if letters look wrong, save the file as UTF-8"
     assert source.reading_notes() == [
-        *(f"{at}.txt: not UTF-8 (line 1); read as cp1252; {fix}" for at in range(3)),
+        *(f"{at}.txt: is not UTF-8 (line 1); read as cp1252; {fix}" for at in range(3)),
         "2 further files were not UTF-8 either",
     ]

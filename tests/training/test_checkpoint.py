@@ -228,13 +228,13 @@ def damage_best(state: Path) -> None:
 
 
 DAMAGES = {
-    damage_flipped: "state.safetensors: missing or damaged (its checksum differs)",
-    damage_truncated: "state.safetensors: missing or damaged (its checksum differs)",
-    damage_pickle: "state.safetensors: missing or damaged (its checksum differs)",
-    damage_missing: "state.safetensors: missing or damaged (its checksum differs)",
-    damage_json: "state.json: not valid JSON",
-    damage_keys: "state.json: damaged",
-    damage_facts: "state.json: damaged (its checksum differs)",
+    damage_flipped: "state.safetensors: is missing or damaged (its checksum differs)",
+    damage_truncated: "state.safetensors: is missing or damaged (its checksum differs)",
+    damage_pickle: "state.safetensors: is missing or damaged (its checksum differs)",
+    damage_missing: "state.safetensors: is missing or damaged (its checksum differs)",
+    damage_json: "state.json: is not valid JSON",
+    damage_keys: "state.json: is damaged",
+    damage_facts: "state.json: is damaged (its checksum differs)",
 }
 
 
@@ -301,8 +301,8 @@ HEAD = "method/encoder.lift.heads.text.bias"
     ("change", "said"),
     [
         (lambda tensors: without(tensors, HEAD), "does not hold this method's weights"),
-        (lambda tensors: tensors | {HEAD: tensors[HEAD][:3]}, "state.safetensors: damaged"),
-        (lambda tensors: without(tensors, "random"), "state.safetensors: damaged"),
+        (lambda tensors: tensors | {HEAD: tensors[HEAD][:3]}, "state.safetensors: is damaged"),
+        (lambda tensors: without(tensors, "random"), "state.safetensors: is damaged"),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(

@@ -152,7 +152,7 @@ def test_what_cannot_be_distilled_is_refused(run: Run, tmp_path: Path) -> None:
         distilled(teacher, ["zzz", "yyy", "zzz"])
     with pytest.raises(LimbeckError, match="needs at least two different texts"):
         distilled(teacher, ["red"], TextSettings(invented=0))
-    with pytest.raises(LimbeckError, match=r"--size 0.001: too small for outputs of width 4; .* 0.01"):
+    with pytest.raises(LimbeckError, match=r"--size 0.001: is too small for width 4; .* 0.01"):
         distilled(teacher, TEXTS, TextSettings(size=0.001))
     labels = Tower(TowerConfig(backbone=MultiHotConfig()), "text")
     labels.fit([["a"], ["b"]], seed=0)

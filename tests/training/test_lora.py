@@ -163,7 +163,10 @@ def test_sentence_encoders_take_adapters_outside_the_pooler(place: Path) -> None
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"lora": {"targets": ["q_prj"]}}, r"lora\.targets: no layer 'q_prj'; known are fc1, fc2, k_proj"),
+        (
+            {"lora": {"targets": ["q_prj"]}},
+            r"lora\.targets: there is no layer 'q_prj'; known are fc1, fc2, k_proj",
+        ),
         ({"lora": {"rank": 1}, "freeze_backbone": True}, "set freeze_backbone: false"),
         ({"lora": {"rank": 1}, "backbone": {"kind": "bag"}}, "adapters need pretrained weights"),
         ({"lora": {"rnk": 1}}, "did you mean 'rank'"),

@@ -200,8 +200,8 @@ def test_steps_and_epochs_override_each_other(tree: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"sead": 1}, "unknown key 'sead'; did you mean 'seed'?"),
-        ({"lft": {"bits": 16}}, "unknown key 'lft'; did you mean 'lift'?"),
+        ({"sead": 1}, "key 'sead' is unknown; did you mean 'seed'?"),
+        ({"lft": {"bits": 16}}, "key 'lft' is unknown; did you mean 'lift'?"),
         ({"optim": {"lr": 0.01, "weight_decai": 0.1}}, "did you mean 'weight_decay'?"),
         ({"optim": {"lr": "fast"}}, "stages.teacher.optim.lr"),
         ({"optim": {"lr": -1.0}}, "optim.lr"),
@@ -210,7 +210,10 @@ def test_steps_and_epochs_override_each_other(tree: dict[str, Any]) -> None:
         ({"lift": {"kind": "hash", "bits": 12}}, "multiple of 8"),
         ({"lift": {"kind": "hash", "bits": 8, "tetha": 1.0}}, "did you mean 'theta'?"),
         # a key of another kind of lift is no help
-        ({"lift": {"kind": "sphere", "dim": 8, "radius": 1.0}}, "sphere.radius'; known are dim, kind, "),
+        (
+            {"lift": {"kind": "sphere", "dim": 8, "radius": 1.0}},
+            "sphere.radius' is unknown; known are dim, kind, ",
+        ),
         ({"lift": {"kind": "torus", "bits": 8}}, "torus"),
         ({"lift": {"bits": 8}}, "lift"),
         ({"stages": {}}, "stages"),

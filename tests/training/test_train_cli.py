@@ -225,7 +225,7 @@ def test_list(limbeck: Run, what: str) -> None:
 def test_a_method_with_nothing_to_set(limbeck: Run) -> None:
     status, _, err = limbeck("train", "flickr8k/student-clip", "stages.student.method.mask=1", "--dry-run")
     assert (status, err.count("\n")) == (1, 1)
-    assert "unknown key 'mask'; this part has no keys; remove it" in err
+    assert "key 'mask' is unknown; this part has no keys; remove it" in err
 
 
 def data_without(pairs: Path, place: Path, **columns: Any) -> Path:
@@ -262,14 +262,14 @@ def test_rows_without_a_text_are_said(
 UCCH = "stages={one: {method: {name: ucch}}}"
 BAD: list[tuple[str, list[str], str]] = [
     ("a misspelt recipe", ["soda/mirflicker"], "did you mean 'soda/mirflickr'?"),
-    ("no recipe", [], "train: no recipe; name one"),
+    ("no recipe", [], "train: there is no recipe; name one"),
     ("no data", ["soda/mirflickr"], "data.pairs is not set; give --data DIR"),
     ("a misspelt key", ["RECIPE", "optim.lrr=1"], "did you mean 'lr'?"),
     ("a wrong type", ["RECIPE", "lift.bits=many"], "lift"),
     ("a bad override", ["RECIPE", "lift.bits"], "an override looks like key=value"),
-    ("an override twice", ["RECIPE", "seed=1", "seed=2"], "seed: given twice; keep one"),
+    ("an override twice", ["RECIPE", "seed=1", "seed=2"], "seed: is given twice; keep one"),
     ("no such data", ["RECIPE", "--data", "PLACE/none"], "no such directory; make one with"),
-    ("no such protocol", ["RECIPE", "data.protocol=scenes/hash"], "unknown protocol 'scenes/hash'"),
+    ("no such protocol", ["RECIPE", "data.protocol=scenes/hash"], "protocol 'scenes/hash' is unknown"),
     ("another protocol", ["RECIPE", "data.protocol=mirflickr15k/dcmh"], "import the complete data set"),
     ("labels all zero", ["RECIPE", "--data", "NOLABELS"], "the 40 rows in use have no labels"),
     ("labels unread, but validation needs them", ["RECIPE", UCCH, "--data", "NOLABELS"], "have no labels"),
@@ -279,7 +279,7 @@ BAD: list[tuple[str, list[str], str]] = [
     ("log1p of negatives", ["RECIPE", "--data", "NEGATIVE"], "log1p needs features >= 0"),
     ("a run that is none", ["RECIPE", "towers.image.backbone={kind: run, path: PLACE}"], "contains no model"),
     ("too few to share", ["RECIPE", "--data", "NOTRAIN"], "split"),
-    ("resume without run", ["--resume"], "train: no recipe; name one"),
+    ("resume without run", ["--resume"], "train: there is no recipe; name one"),
     ("resume of nothing", ["--resume", "--out", "PLACE/none"], "none: holds no run to resume"),
     ("unknown hardware", ["RECIPE", "compute.accelerator=abacus"], "compute.accelerator=abacus"),
 ]

@@ -71,7 +71,7 @@ def _parsed(params: list[str]) -> dict[str, int]:
         name, sign, value = param.partition("=")
         if not sign or not value.lstrip("-").isdigit():
             raise LimbeckError(
-                f"{param}: not KEY=VALUE with a whole number; write for example nlist=4096",
+                f"{param}: is not KEY=VALUE with a whole number; write for example nlist=4096",
                 code="E-OPTION-FORM",
             )
         values[name] = int(value)

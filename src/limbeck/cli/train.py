@@ -166,7 +166,7 @@ def list_things(
         rows = [(name, (method.__doc__ or "").split("\n")[0]) for name, method in METHODS.items()]
     else:
         raise LimbeckError(
-            f"list: unknown kind {what!r}; choose recipes, grids, protocols or methods",
+            f"list: the kind {what!r} is unknown; choose recipes, grids, protocols or methods",
             code="E-OPTION-CHOICE",
         )
     width = max((len(name) for name, _ in rows), default=0)

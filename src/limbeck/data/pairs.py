@@ -56,7 +56,11 @@ class Pairs:
         """
         path = Path(path)
         if not (path / cols.META).is_file():
-            fault = "no such directory" if not path.is_dir() else f"not a pairs directory (no {cols.META})"
+            fault = (
+                "there is no such directory"
+                if not path.is_dir()
+                else f"is not a pairs directory (no {cols.META})"
+            )
             raise LimbeckError(
                 f"{path}: {fault}; make one with `limbeck data import`", code="E-PAIRS-MISSING"
             )

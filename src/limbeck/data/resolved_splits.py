@@ -201,7 +201,7 @@ def _note(protocol: Protocol, pairs: Pairs) -> str | None:
         return f"{pairs.path}: its split column has no part for train; train is the whole database"
     if protocol.splits.draw is None or protocol.context.general is None:
         return None
-    return f"{pairs.path}: no split column; {protocol.splits.draw.in_words}"
+    return f"{pairs.path}: has no split column; {protocol.splits.draw.in_words}"
 
 
 def _rows(protocol: Protocol, pairs: Pairs, name: SplitName) -> np.ndarray:

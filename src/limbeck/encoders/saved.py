@@ -119,7 +119,7 @@ def read_model(cls: type[DualEncoder], folder: Path, *, bundled: bool = False) -
         model = cls(towers["image"], towers["text"], lift_from_json(stored["lift"]))
     except LimbeckError as error:
         if error.code == "E-PATH-MISSING":  # a file of a tower
-            missing = Path(str(error).partition(": no such file")[0])
+            missing = Path(str(error).partition(": there is no such file")[0])
             raise incomplete(folder, missing.relative_to(folder).as_posix()) from None
         raise
     except Exception as error:  # torch and transformers refuse odd values in many ways

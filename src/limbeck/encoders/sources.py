@@ -89,7 +89,8 @@ def model_folder(source: str) -> Path | None:
         )
     if not folder.exists() and not is_hub_id(source) and source != STARTER:
         raise LimbeckError(
-            f"{folder}: no such run or model directory, nor a hub id (OWNER/NAME)", code="E-MODEL-MISSING"
+            f"{folder}: there is no such run or model directory, nor a hub id (OWNER/NAME)",
+            code="E-MODEL-MISSING",
         )
     return None
 

@@ -105,7 +105,9 @@ def _kept(encoder: Encoder, wanted: bool | Kept) -> Kept | None:
 def _wanted(source: Source, rows: np.ndarray | None) -> list[int]:
     wanted = [int(row) for row in (range(len(source)) if rows is None else rows)]
     if not wanted:
-        raise LimbeckError("encode: no rows to encode; the data set or split is empty", code="E-ENCODE-EMPTY")
+        raise LimbeckError(
+            "encode: there are no rows to encode; the data set or split is empty", code="E-ENCODE-EMPTY"
+        )
     if isinstance(source, TableSource):  # check before hours of work; ids of folders and pairs are unique
         with contextlib.suppress(SourceDamaged):  # the error is raised when its rows are reached
             check_unique_ids(source.ids(wanted), str(source.root))
@@ -169,7 +171,9 @@ def _picture_batches(
             with PIXEL_BUDGET.keep():
                 return encoder.collate("image", [source.open_image(row)])
         except MemoryError:
-            message = f"{_id_of(source, row)}: not enough memory to preprocess it; scale the picture down"
+            message = (
+                f"{_id_of(source, row)}: there is not enough memory to preprocess it; scale the picture down"
+            )
             raise PictureError(message, Kind.TOO_LARGE) from None
 
     for step, parts in decoded_batches(rows, read, size, workers):

@@ -76,7 +76,7 @@ class ParquetShard(Shard):
             where = f"rows {self.starts[group]} to {self.starts[group + 1] - 1}"
             reason = first_line(error)
             raise SourceDamaged(
-                f"{self.path}: damaged at {where} ({reason}); restore it", code="E-FILE-DAMAGED"
+                f"{self.path}: is damaged at {where} ({reason}); restore it", code="E-FILE-DAMAGED"
             ) from None
 
     def may_lack(self, column: str) -> bool:

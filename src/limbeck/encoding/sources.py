@@ -102,12 +102,12 @@ def _no_directory(path: Path) -> str:
     """Describe a path that is not a directory, and say what to give instead."""
     wanted = "give a folder of pictures, a pairs directory, a table or an encoded set"
     if not path.exists():
-        return f"no such directory; {wanted}"
+        return f"there is no such directory; {wanted}"
     if not path.is_file():
-        return f"a device, pipe or socket, not a directory; {wanted}"
+        return f"is a device, pipe or socket, not a directory; {wanted}"
     if is_zipfile(path):
-        return "a zip file, not a directory; unpack it, or import it with limbeck data import folder"
-    return f"a file, not a directory; {wanted}"
+        return "is a zip file, not a directory; unpack it, or import it with limbeck data import folder"
+    return f"is a file, not a directory; {wanted}"
 
 
 class PairsSource:

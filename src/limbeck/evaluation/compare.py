@@ -234,7 +234,7 @@ def _differences(rows: pd.DataFrame, groups: Sequence[Group], base: str | None) 
     if base is not None and not bases:
         known = ", ".join(dict.fromkeys(group.label for group in groups))
         raise LimbeckError(
-            f"--base {base}: no result of that name; choose from {known}", code="E-OPTION-CHOICE"
+            f"--base {base}: there is no result of that name; choose from {known}", code="E-OPTION-CHOICE"
         )
     only = bases[0] if len(bases) == 1 else None
     partners = {

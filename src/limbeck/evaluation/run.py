@@ -91,7 +91,7 @@ def evaluate(
     """
     if isinstance(model, (str, Path)) and pairs is None and not Path(model).exists():
         raise LimbeckError(
-            f"{model}: no such run; give the directory of a run (a hub id also needs --data)",
+            f"{model}: there is no such run; give the directory of a run (a hub id also needs --data)",
             code="E-RUN-MISSING",
         )
     facts = read_run_facts(model)

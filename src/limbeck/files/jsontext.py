@@ -134,7 +134,8 @@ def read_json(path: Path) -> Any:
         return json.loads(regular_file(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LimbeckError(
-            interrupted_replacement(path) or f"{path}: no such file; check the path", code="E-PATH-MISSING"
+            interrupted_replacement(path) or f"{path}: there is no such file; check the path",
+            code="E-PATH-MISSING",
         ) from None
     except OSError as error:
         raise cannot_read(path, error) from None

@@ -136,7 +136,7 @@ def _check_repeated(store: IndexStore, ids: Sequence[str]) -> None:
         return
     twice = [name for name, count in Counter(ids).items() if count > 1]
     raise LimbeckError(
-        f"{store.path}: the new items repeat {_some(twice, 'id')}; ids must be unique", code="E-ID-REPEATED"
+        f"{store.path}: {_some(twice, 'id')} given more than once; ids must be unique", code="E-ID-REPEATED"
     )
 
 
@@ -150,7 +150,7 @@ def _known_rows(store: IndexStore, ids: Sequence[str], replace: bool, hint: str 
     if not replace and (rows >= 0).any():
         known = [name for name, row in zip(ids, rows, strict=True) if row >= 0]
         advice = "--replace takes the new items" if hint is None else f"{hint}, --replace encodes all again"
-        raise LimbeckError(f"{store.path}: already holds {_some(known, 'id')}; {advice}", code="E-ID-EXISTS")
+        raise LimbeckError(f"{store.path}: {_some(known, 'id')} in it already; {advice}", code="E-ID-EXISTS")
     return rows[rows >= 0]
 
 

@@ -233,7 +233,8 @@ def open_derived(path: Path, name: str) -> Derived:
         )
     if "format" not in body or value.get("checksum") != sha256_json(body):
         raise LimbeckError(
-            f"{folder / ABOUT}: damaged (checksum differs); build the engine again", code="E-ENGINE-DAMAGED"
+            f"{folder / ABOUT}: is damaged (checksum differs); build the engine again",
+            code="E-ENGINE-DAMAGED",
         )
     advice = "build the engine again"
     body.pop("format")

@@ -66,7 +66,7 @@ class CheckedFile:
             return
         if digest(self.data) != self._entry.sha256:
             raise LimbeckError(
-                f"{self.path}: damaged (checksum differs); {self._advice}", code="E-INDEX-DAMAGED"
+                f"{self.path}: is damaged (checksum differs); {self._advice}", code="E-INDEX-DAMAGED"
             )
         self._checked = True
         if self._settled:

@@ -149,7 +149,8 @@ def write_encoded(out: Path | str, meta: EncodedMeta, *, replace: bool = False) 
             yield writer
         if writer.rows == 0:
             raise LimbeckError(
-                f"{out}: no items to write; give at least one that can be read", code="E-ENCODE-EMPTY"
+                f"{out}: there are no items to write; give at least one that can be read",
+                code="E-ENCODE-EMPTY",
             )
         import pyarrow.parquet as pq
 

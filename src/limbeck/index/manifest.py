@@ -134,7 +134,7 @@ class Manifest:
         body = {key: item for key, item in value.items() if key != "checksum"}
         if value.get("checksum") != sha256_json(body):
             raise LimbeckError(
-                f"{path}: damaged (checksum differs); restore the file or rebuild the index",
+                f"{path}: is damaged (checksum differs); restore the file or rebuild the index",
                 code="E-INDEX-DAMAGED",
             )
         # A later format may add keys that this reader can ignore; then its min_reader stays low.
@@ -219,7 +219,7 @@ def newest_manifest(root: Path) -> Manifest:
     published = generations(root)
     if not published:
         raise LimbeckError(
-            f"{root}: no manifest, so no index (its build was interrupted, or manifest-*.json is lost); "
+            f"{root}: is no index: its build was interrupted, or manifest-*.json is lost; "
             "restore that file, or run limbeck index build again",
             code="E-INDEX-MISSING",
         )

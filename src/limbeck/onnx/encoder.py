@@ -70,7 +70,7 @@ class OnnxTower:
         """
         if not self.graph.is_file():
             raise LimbeckError(
-                f"{self.graph}: no such file, the model is incomplete; copy or export it again",
+                f"{self.graph}: there is no such file, so the model is incomplete; copy or export it again",
                 code="E-MODEL-DAMAGED",
             )
         import onnxruntime

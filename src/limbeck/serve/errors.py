@@ -82,6 +82,6 @@ def first_fault(faults: Sequence[ErrorDetails]) -> str:
     """Return one line about the first fault that pydantic found."""
     fault = faults[0]
     if fault["type"] == "json_invalid":
-        return f"body: not valid JSON ({fault['ctx']['error']})"
+        return f"body: is not valid JSON ({fault['ctx']['error']})"
     place = ".".join(str(part) for part in fault["loc"] if part not in ("query", "body", "path", "header"))
     return f"{place or 'request'}: {fault['msg'].removeprefix('Value error, ')}"

@@ -111,7 +111,9 @@ class Fault(BaseModel):
     """Describes what was wrong."""
 
     code: str = Field(examples=["E-ID-UNKNOWN"])
-    message: str = Field(examples=["pictures: no item with id 'none'; ids look like '2018/beach.jpg'"])
+    message: str = Field(
+        examples=["pictures: there is no item with id 'none'; ids look like '2018/beach.jpg'"]
+    )
     correlation_id: str = Field(examples=["5f2c9d03b1a74e68"])
 
 

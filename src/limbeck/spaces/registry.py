@@ -41,6 +41,6 @@ def space_from_json(value: object) -> Space:
                 f"space: {value!r} has wrong or missing fields; restore the file", code="E-SPACE-FORM"
             ) from error
         raise LimbeckError(
-            f"space: unknown name {value['name']!r}; choose from {', '.join(sorted(_SPACES))}",
+            f"space: the name {value['name']!r} is unknown; choose from {', '.join(sorted(_SPACES))}",
             code="E-SPACE-FORM",
         ) from None

@@ -231,7 +231,7 @@ def _with_cp1252(data: bytes, name: str) -> tuple[bytes, str, tuple[str, ...]]:
         lines[at] = text.encode("utf-8")
     first = f"line {odd[0] + 1}"
     note = (
-        f"{name}: not UTF-8 ({first}); read as cp1252"
+        f"{name}: is not UTF-8 ({first}); read as cp1252"
         if whole
         else f"{name}: {len(odd):,} lines are not UTF-8 and were read as cp1252 (first: {first})"
     )

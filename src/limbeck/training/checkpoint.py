@@ -262,7 +262,7 @@ class CheckpointFolder:
             self.say(f"{path}: has no checksums (an older limbeck wrote it); used unchecked")
         elif not (path / _TENSORS).is_file() or sha256_file(path / _TENSORS) != stored["sha256"]:
             raise LimbeckError(
-                f"{path / _TENSORS}: missing or damaged (its checksum differs)", code="E-RUN-DAMAGED"
+                f"{path / _TENSORS}: is missing or damaged (its checksum differs)", code="E-RUN-DAMAGED"
             )
         progress = Progress(**{name: stored[name] for name in vars(Progress())})
         return progress, load_tensors(path / _TENSORS)
@@ -323,5 +323,5 @@ def _read_facts(file: Path) -> dict[str, Any]:
         )
     check = stored.pop("check", None)
     if check is not None and sha256_json(stored) != check:
-        raise LimbeckError(f"{file}: damaged (its checksum differs)", code="E-RUN-DAMAGED")
+        raise LimbeckError(f"{file}: is damaged (its checksum differs)", code="E-RUN-DAMAGED")
     return stored

@@ -301,7 +301,7 @@ def _check_model(folder: Path) -> None:
     noted = read_json(folder / "done.json").get("model_sha256")
     if noted is not None and folder_digest(folder / "model") != noted:
         raise LimbeckError(
-            f"{folder / 'model'}: damaged or changed (its checksum differs from done.json); "
+            f"{folder / 'model'}: is damaged or changed (its checksum differs from done.json); "
             f"remove {folder} to train this stage again",
             code="E-RUN-DAMAGED",
         )

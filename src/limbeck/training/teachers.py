@@ -26,7 +26,7 @@ def trained(path: str, earlier: dict[str, Path], where: str) -> DualEncoder:
     folder = earlier.get(path, Path(path))
     if not folder.is_dir():
         raise LimbeckError(
-            f"{where}: no run at {path!r}; give the directory of a trained run, or an earlier stage's name",
+            f"{where}: there is no run at {path!r}; give a run directory, or the name of an earlier stage",
             code="E-RUN-MISSING",
         )
     return load(folder)

@@ -50,7 +50,7 @@ def _split_file(src: Path) -> tuple[Source, str]:
     files = [name for name in source.names if Path(name).match("dataset_*.json")]
     if len(files) > 1:
         raise LimbeckError(
-            f"{src}: several split files ({', '.join(files)}); unpack and use one of them",
+            f"{src}: holds several split files ({', '.join(files)}); unpack and use one of them",
             code="E-IMPORT-CHOICE",
         )
     if not files:

@@ -92,5 +92,5 @@ def _draw_distinct(
         if distinct.accept(scene):
             return scene, rng
     raise LimbeckError(
-        f"scenes: no new scene found for number {number}; choose a smaller n", code="E-OPTION-RANGE"
+        f"scenes: found no new scene for number {number}; choose a smaller n", code="E-OPTION-RANGE"
     )

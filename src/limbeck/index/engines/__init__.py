@@ -35,7 +35,7 @@ def engine_class(storage: Literal["codes", "vectors"], name: str) -> type[Engine
         other: Literal["codes", "vectors"] = "vectors" if storage == "codes" else "codes"
         hint = f"{name} searches {other}; " if name in engine_names(other) else ""
         raise LimbeckError(
-            f"engine: no {name!r} for {storage}; {hint}choose from {', '.join(names)}",
+            f"engine: there is no {name!r} for {storage}; {hint}choose from {', '.join(names)}",
             code="E-ENGINE-UNKNOWN",
         )
     if name in KINDS[storage]:
