@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from limbeck.error_codes import CODES, page
-from limbeck.errors import LimbeckError
+from limbeck.errors import MANY, LimbeckError, proposal
 from limbeck.pictures import Kind, PictureError
 from raising import raises_code
 
@@ -101,3 +101,10 @@ def test_the_helper_of_the_tests_checks_code_and_facts() -> None:
             fail()
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"), raises_code("E-TABLE-ROW"):
         pass
+
+
+def test_a_proposal_names_what_is_alike_or_where_the_names_are_listed() -> None:
+    assert proposal("sead", ["seed", "bits"]) == "did you mean 'seed'?"
+    assert proposal("zzz", ["seed", "bits"], "limbeck list keys") == "choose from seed, bits"
+    assert proposal("zzz", map(str, range(MANY + 1)), "limbeck list keys") == "see limbeck list keys"
+    assert proposal("zzz", []) == "choose from none"

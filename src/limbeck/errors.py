@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import copyreg
+import difflib
+from collections.abc import Iterable
+
+MANY = 12
+"""More names than this are not listed in a message if a command lists them."""
 
 
 class LimbeckError(Exception):
@@ -35,3 +40,16 @@ class InputNote(UserWarning):
 
     The command line prints it on standard error and continues.
     """
+
+
+def proposal(name: str, known: Iterable[str], see: str = "") -> str:
+    """Return what a message about an unknown name proposes: the name that is alike, or the known names.
+
+    Args:
+        see: the command that lists the names; it is named in place of more than `MANY` names.
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"see {see}" if see and len(names) > MANY else f"choose from {', '.join(names) or 'none'}"

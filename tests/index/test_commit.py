@@ -64,7 +64,7 @@ for fresh in (True, False):
             store.verify()
             state = {10: "old", 20: "new"}[len(store)]
         except LimbeckError as error:
-            state = "none" if "is no index" in str(error) or "no such index" in str(error) else str(error)
+            state = "none" if "is not an index" in str(error) or "no such index" in str(error) else str(error)
         print(fresh, steps, code, state)
         assert len(build(path, 30, replace=True, lock_timeout=2)) == 30
         if code == 0:

@@ -116,5 +116,5 @@ def test_what_is_no_index(tmp_path):
     with raises_code("E-INDEX-MISSING", "nothing:"):
         IndexStore.open(tmp_path / "nothing")
     (tmp_path / "segments").mkdir()
-    with pytest.raises(LimbeckError, match=r"is no index: .* restore that file, or run"):
+    with pytest.raises(LimbeckError, match=r"is not an index, .* restore that file, or build"):
         IndexStore.open(tmp_path)

@@ -35,7 +35,7 @@ def state(path):
     try:
         store = IndexStore.open(path)
     except LimbeckError as error:
-        if "no such index" in str(error) or "its build was interrupted" in str(error):
+        if "no such index" in str(error) or "is not an index" in str(error):
             return "nothing"
         raise
     store.verify()

@@ -149,8 +149,8 @@ def test_further_types_and_odd_names():
     ("text", "message"),
     [
         ("", "the filter is empty; write"),
-        ("lables has sky", "no column 'lables'; did you mean labels"),
-        ("zzz = 1", "no column 'zzz'; columns are id, path, labels"),
+        ("lables has sky", "no column 'lables'; did you mean 'labels'"),
+        ("zzz = 1", "no column 'zzz'; choose from id, path, labels"),
         ("width > wide", "'width' holds int16, not 'wide'"),
         ("width = true", "'width' holds int16, not True"),
         ("path = 3", "'path' holds string, not 3; write text in 'quotes'"),

@@ -76,7 +76,7 @@ def test_failures_are_one_line_and_status_1(run, files):
         ),
         (["search", files / "nodir" / "typo", "words"], "no such index directory"),
         (["encode", files / "typo", files, *new], "no such run or model directory"),
-        (["index", "verify", files], "is no index"),
+        (["index", "verify", files], "is not an index"),
     ]:
         status, _, err = run(*words)
         assert status == 1 and err.startswith("limbeck: ") and err.count("\n") == 1, (words, err)

@@ -46,7 +46,7 @@ def test_filter_and_radius_on_the_command_line(run, index, tmp_path):
     assert status == 0 and {hit["id"] for hit in value["results"][0]["hits"]} == {f"id-{i}" for i in near}
     assert value["radius"] == 30 and value["k"] is None and len(near) > 5
     for words, message in [
-        (["--where", "lables has sky"], "where: there is no column 'lables'; did you mean labels?"),
+        (["--where", "lables has sky"], "where: there is no column 'lables'; did you mean 'labels'?"),
         (["--radius", 2.5], "radius: 2.5 is not whole"),
         (["--radius", -1], "radius: -1.0 is not a distance"),
     ]:

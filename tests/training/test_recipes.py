@@ -212,7 +212,7 @@ def test_steps_and_epochs_override_each_other(tree: dict[str, Any]) -> None:
         # a key of another kind of lift is no help
         (
             {"lift": {"kind": "sphere", "dim": 8, "radius": 1.0}},
-            "sphere.radius' is unknown; known are dim, kind, ",
+            "sphere.radius' is unknown; choose from dim, kind, ",
         ),
         ({"lift": {"kind": "torus", "bits": 8}}, "torus"),
         ({"lift": {"bits": 8}}, "lift"),
@@ -243,7 +243,7 @@ def test_bad_keys_and_values_are_one_line(tree: dict[str, Any], change: dict[str
         ("stages.student.method.target", "both", "stages.student.method: target"),
         ("stages.student.init.image", "later", "is no earlier stage (teacher)"),
         ("stages.student.init.audio", "teacher", "init"),
-        ("stages.nobody.optim.lr", 0.1, "stages.nobody has no method; known are teacher, student"),
+        ("stages.nobody.optim.lr", 0.1, "stages.nobody has no method; choose from teacher, student"),
         ("stages.student", {}, "stages.student has no method"),
         ("seed.x", 1, "seed: "),
         ("name.x", 1, "name.x: 'name' holds a value, not further keys"),

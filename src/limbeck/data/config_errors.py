@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, proposal
 
 
 def describe(error: ValidationError, model: type[BaseModel], source: str) -> LimbeckError:
@@ -31,9 +30,7 @@ def describe(error: ValidationError, model: type[BaseModel], source: str) -> Lim
                     code="E-CONFIG-KEY",
                 )
         known = sorted({name for m in models for name in m.model_fields})
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"known are {', '.join(sorted(known))}" if known else "this part has no keys; remove it"
-        hint = f"did you mean {near[0]!r}?" if near else hint
+        hint = proposal(key, known) if known else "this part has no keys; remove it"
         return LimbeckError(f"{source}: key {where!r} is unknown; {hint}{more}", code="E-CONFIG-KEY")
     if first["type"] == "missing":
         return LimbeckError(f"{source}: key {where!r} is missing{more}", code="E-CONFIG-KEY")

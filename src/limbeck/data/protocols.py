@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from limbeck.data.resampling import FORM, base_name, redraw
 from limbeck.data.resolved_splits import ResolvedSplits, resolve_splits
 from limbeck.data.splits import Split
 from limbeck.data.yaml_files import read_yaml
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, proposal
 from limbeck.tables import TextList, decode_text, split_lines, warn_notes
 
 FOLDER = Path(__file__).resolve().parents[1] / "protocols"
@@ -137,8 +136,7 @@ def _find(name: str) -> Path:
         )
     if name.rpartition("@")[0] in list_protocols():
         raise LimbeckError(f"protocol {name!r} is unknown; after @, {FORM}", code="E-PROTOCOL-UNKNOWN")
-    near = difflib.get_close_matches(name, list_protocols(), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(list_protocols())}"
+    hint = proposal(name, list_protocols(), "limbeck list protocols")
     raise LimbeckError(f"protocol {name!r} is unknown; {hint}", code="E-PROTOCOL-UNKNOWN")
 
 

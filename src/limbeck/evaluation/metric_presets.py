@@ -7,14 +7,13 @@ as most repositories do.
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from limbeck.data.protocol import Metric, Protocol
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, proposal
 from limbeck.tables import split_lines
 from limbeck.typed import Json
 
@@ -126,9 +125,9 @@ def as_in(
             the protocol is not for hashing.
     """
     if like not in PRESETS:
-        near = difflib.get_close_matches(like, PRESETS, n=1, cutoff=0.7)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(PRESETS)}"
-        raise LimbeckError(f"{where} {like}: there is no such repository; {hint}", code="E-OPTION-CHOICE")
+        raise LimbeckError(
+            f"{where} {like}: there is no such repository; {proposal(like, PRESETS)}", code="E-OPTION-CHOICE"
+        )
     if protocol.task != "hashing":
         raise LimbeckError(
             f"{where} {like}: protocol {protocol.name} is for {protocol.task}; choose a hashing protocol",

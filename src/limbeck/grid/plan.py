@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model
 from limbeck.data.config_errors import describe
 from limbeck.data.yaml_files import read_yaml
 from limbeck.encoders.config import Strict
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, proposal
 from limbeck.training.recipe import FOLDER
 from limbeck.training.relative import beside
 from limbeck.typed import Json
@@ -215,7 +215,8 @@ def find_grid(name: str) -> Path:
     if name.removesuffix(".yaml") in list_grids():
         return FOLDER / f"{name.removesuffix('.yaml')}.yaml"
     raise LimbeckError(
-        f"{name}: there is no such grid file or packaged grid; choose from {_list(list_grids())}",
+        f"{name}: there is no such grid file or packaged grid; "
+        f"{proposal(name, list_grids(), 'limbeck list grids')}",
         code="E-GRID-UNKNOWN",
     )
 

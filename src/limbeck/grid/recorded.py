@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from limbeck.data.pairs import Pairs
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, proposal
 from limbeck.evaluation.packs import SUFFIX, read_pack
 from limbeck.evaluation.results import Result
 from limbeck.evaluation.validity import void_reasons
@@ -85,10 +85,8 @@ class Recorded:
             LimbeckError: there is none of this name, or its pack is damaged.
         """
         if name not in recorded_names(folder):
-            known = ", ".join([*recorded_names(folder), "hamming"])
-            raise LimbeckError(
-                f"{name}: there is no recorded table; choose from {known}", code="E-RESULT-MISSING"
-            )
+            hint = proposal(name, [*recorded_names(folder), "hamming"], "limbeck reproduce --list")
+            raise LimbeckError(f"{name}: there is no recorded table; {hint}", code="E-RESULT-MISSING")
         file = folder / f"{name}{SUFFIX}"
         records = read_pack(file)
         rows = {row: Result.parse(one, f"{file}: {row}") for row, one in records.items() if "/" not in row}

@@ -9,7 +9,6 @@ test       := COLUMN ("=" | "!=" | "<" | "<=" | ">" | ">=") VALUE
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import NoReturn
 import numpy as np
 import pyarrow as pa
 
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, proposal
 from limbeck.index.filter_ast import COMPARISONS, Condition, Joined, Not, Test, Value
 
 _TOKEN = re.compile(
@@ -184,8 +183,7 @@ class _Parser:
         self._next += 1
         name = token.text.strip("`")
         if name not in self._schema.names:
-            near = difflib.get_close_matches(name, self._schema.names, 1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"columns are {', '.join(self._schema.names)}"
+            hint = proposal(name, self._schema.names)
             raise LimbeckError(f"where: there is no column {name!r}; {hint}", code="E-FILTER-COLUMN")
         return name
 

@@ -219,8 +219,8 @@ def newest_manifest(root: Path) -> Manifest:
     published = generations(root)
     if not published:
         raise LimbeckError(
-            f"{root}: is no index: its build was interrupted, or manifest-*.json is lost; "
-            "restore that file, or run limbeck index build again",
+            f"{root}: is not an index, or its manifest-*.json is lost; name the directory that limbeck index "
+            "build wrote, restore that file, or build again",
             code="E-INDEX-MISSING",
         )
     return read_manifest(root, published[-1])

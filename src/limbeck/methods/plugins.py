@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-
 from limbeck.encoders.config import Strict
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, proposal
 from limbeck.methods import METHODS
 from limbeck.methods.base import Method
 from limbeck.plugins import OwnClass, named_class, own_name
@@ -33,8 +31,7 @@ def find_method(name: str) -> type[Method]:
         return METHODS[name]
     own = own_name(name)
     if own is None:
-        close = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(METHODS)}"
+        hint = proposal(name, METHODS, "limbeck list methods")
         raise LimbeckError(
             f"there is no method {name!r}; {hint}, or name your class FILE.py:CLASS", code="E-METHOD-UNKNOWN"
         )

@@ -7,8 +7,7 @@ keys are refused. The run holds the resolved recipe with all defaults.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,7 +17,7 @@ from limbeck.data.config_errors import describe
 from limbeck.data.yaml_files import parse_yaml, read_yaml, yaml_text
 from limbeck.encoders.config import Strict, TowerConfig
 from limbeck.encoders.lift_config import LOGIT_SCALE, LiftConfig, SphereConfig
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, proposal
 from limbeck.evaluation.run_metadata import stage_list
 from limbeck.plugins import own_name
 from limbeck.training.compute import ComputeConfig
@@ -193,7 +192,7 @@ class Recipe(Strict):
         complete = [name for name, stage in stages.items() if "method" in stage]
         for name, stage in stages.items():
             if "method" not in stage:
-                raise ValueError(f"stages.{name} has no method; {_near(str(name), complete)}")
+                raise ValueError(f"stages.{name} has no method; {proposal(str(name), complete)}")
             if "name" in stage:
                 raise ValueError(f"stages.{name}.name: the key {name!r} names the stage; remove name")
         return tree | {"stages": {name: stage | {"name": name} for name, stage in stages.items()}}
@@ -338,15 +337,10 @@ def _find(name: str) -> Path:
         return FOLDER / f"{name}.yaml"
     if Path(name).is_file():
         return Path(name)
+    hint = proposal(name, list_recipes(), "limbeck list recipes")
     raise LimbeckError(
-        f"{name}: is neither a recipe file nor a known recipe; {_near(name, list_recipes())}",
-        code="E-RECIPE-UNKNOWN",
+        f"{name}: is neither a recipe file nor a known recipe; {hint}", code="E-RECIPE-UNKNOWN"
     )
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 
 
 def _read(file: Path, children: tuple[Path, ...] = ()) -> Tree:
@@ -379,8 +373,7 @@ def _checked(tree: object, where: str) -> Tree:
     known = [*Recipe.model_fields, *INHERITED, "extends", "source"]
     for key in tree:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+            hint = proposal(str(key), sorted(known))
             raise LimbeckError(f"{where}: key {key!r} is unknown; {hint}", code="E-CONFIG-KEY")
     return tree | {"stages": stages}
 
