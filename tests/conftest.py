@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # a fixture that saves a model would write to a test's stderr
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # else saving a model writes to a test's stderr
 
 
 @pytest.fixture(autouse=True)
