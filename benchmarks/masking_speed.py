@@ -32,7 +32,7 @@ from limbeck.files import write_atomic, write_json
 from limbeck.methods import TrainState
 from limbeck.training import train
 from limbeck.training.data import open_data
-from limbeck.training.fit import set_train_mode
+from limbeck.training.flops import set_train_mode
 from limbeck.training.optim import build_optimizer
 from limbeck.training.recipe import load_recipe
 from limbeck.training.stages import build_method, input_readers

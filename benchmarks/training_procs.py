@@ -46,7 +46,8 @@ from limbeck.losses import info_nce  # noqa: E402
 from limbeck.methods import Method, TrainState  # noqa: E402
 from limbeck.training import train  # noqa: E402
 from limbeck.training.cost import peak_memory, reset_peak  # noqa: E402
-from limbeck.training.fit import fit, set_train_mode  # noqa: E402
+from limbeck.training.fit import fit  # noqa: E402
+from limbeck.training.flops import set_train_mode  # noqa: E402
 from limbeck.training.recipe import OptimConfig, load_recipe  # noqa: E402
 from limbeck.training.step import forward_backward  # noqa: E402
 from limbeck.training.update import Update  # noqa: E402

@@ -214,5 +214,9 @@ def radii(rows: Rows) -> str:
 
 
 def train_seconds(rows: Rows) -> list[float]:
-    """Seconds of training of each run."""
-    return [result.seconds["train"] for result in members(rows) if "train" in result.seconds]
+    """Seconds of training of each run, those before a stop included."""
+    return [
+        max(result.seconds["train"], result.efficiency.get("seconds", 0.0))
+        for result in members(rows)
+        if "train" in result.seconds
+    ]

@@ -13,7 +13,7 @@ from gloo_worker import method_and_batch
 from limbeck.files import read_json
 from limbeck.training import train
 from limbeck.training.data import open_data
-from limbeck.training.fit import set_train_mode
+from limbeck.training.flops import set_train_mode
 from limbeck.training.metrics_log import MetricsLog
 from limbeck.training.optim import Schedule, build_optimizer
 from limbeck.training.recipe import OptimConfig, load_recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -62,8 +63,13 @@ def test_interrupt_saves_says_how_to_go_on_and_resumes(
     assert done.stderr.startswith("limbeck: ")
     command = done.stderr.strip().split("resume with: ")[1]
     assert (run / "stages/student/state-00000003").is_dir()  # the step it was in is finished and saved
+    before = json.loads((run / "stages/teacher/done.json").read_text())["seconds_with_setup"]
     app(command.split()[1:], standalone_mode=False)
     assert_same_run(run, whole_run)
+    told = json.loads((run / "run.json").read_text())
+    assert told["seconds"] >= before + told["stages"]["student"]["seconds_with_setup"]  # of both processes
+    student = json.loads((run / "stages/student/done.json").read_text())
+    assert student["seconds_with_setup"] >= student["seconds"]  # the steps before the stop included
 
 
 def test_interrupt_in_process_leaves_the_handlers_as_they_were(

@@ -19,7 +19,7 @@ from limbeck.training.average import WeightAverage
 from limbeck.training.blocks import apply_compute, levels
 from limbeck.training.compute import ComputeConfig
 from limbeck.training.data import open_data
-from limbeck.training.fit import count_flops
+from limbeck.training.flops import count_flops
 from limbeck.training.optim import build_optimizer
 from limbeck.training.recipe import OptimConfig, load_recipe
 from limbeck.training.run import start_fabric

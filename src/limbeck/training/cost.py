@@ -14,9 +14,6 @@ from limbeck.files import write_json
 from limbeck.training.metrics_log import MetricsLog
 from limbeck.typed import Json
 
-SAMPLES = (8, 12, 16)
-"""Sizes n of the small batches to count. A step costs a + b n + c n², which three sizes determine."""
-
 
 class StageClock:
     """Measure training time without validation; log it per logged step, and write a record at the end.
@@ -59,15 +56,6 @@ class StageClock:
         }
         record["flops_per_step"] = flops() if flops else None
         write_json(self.folder / "efficiency.json", record)
-
-
-def extrapolate(counts: dict[int, int], batch_size: int) -> int:
-    """Return the value at ``batch_size`` of the parabola through three counts, in exact integers."""
-    (x0, y0), (x1, y1), (x2, y2) = sorted(counts.items())
-    first = y0 * (batch_size - x1) * (batch_size - x2) * (x2 - x1)
-    second = y1 * (batch_size - x0) * (batch_size - x2) * (x2 - x0)
-    third = y2 * (batch_size - x0) * (batch_size - x1) * (x1 - x0)
-    return round((first - second + third) / ((x1 - x0) * (x2 - x0) * (x2 - x1)))
 
 
 def reset_peak() -> None:

@@ -24,7 +24,7 @@ from limbeck.methods import Method, TrainState
 from limbeck.training.blocks import apply_compute
 from limbeck.training.data import open_data
 from limbeck.training.early import Built, build_stages
-from limbeck.training.fit import count_flops, set_train_mode
+from limbeck.training.flops import count_flops, set_train_mode
 from limbeck.training.optim import learning_rates
 from limbeck.training.recipe import Recipe
 from limbeck.training.run import start_fabric
@@ -35,8 +35,6 @@ from limbeck.training.units import short, span
 from limbeck.typed import Json
 
 FAKE_ROWS, FAKE_BATCH = 64, 8
-FEW = (2, 3, 4)
-"""Sizes of the batches whose operations are counted; they suit a large tower on a small machine."""
 SUSTAINED = 100e12
 """Operations per second assumed of one large accelerator, about a third of its peak."""
 
@@ -113,7 +111,7 @@ def _rehearse(recipe: Recipe, built: Built, fabric: Fabric, batch: int | None, f
         steps = math.ceil((plan.epochs or 0) * (len(data.train) // whole))
     if steps == 0:
         return text
-    flops = count_flops(method, batches, fabric, recipe.seed, size=whole, counted=FEW)
+    flops = count_flops(method, batches, fabric, recipe.seed, size=whole)
     cost = _cost(method, flops, kept / min(size, plan.chunk or size), min(whole, plan.chunk or whole))
     if steps is None:
         return f"{text}\n    {cost}\n    time unknown without data (the length is in epochs)"

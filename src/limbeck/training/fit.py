@@ -13,16 +13,14 @@ from functools import partial
 from pathlib import Path
 
 from lightning_fabric import Fabric
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck.data.batches import Batches
 from limbeck.errors import LimbeckError
 from limbeck.methods import Losses, Method, TrainState
-from limbeck.training.blocks import plain
 from limbeck.training.checkpoint import BestModel, CheckpointFolder
-from limbeck.training.cost import SAMPLES, StageClock, extrapolate
+from limbeck.training.cost import StageClock
 from limbeck.training.figures import WeightGrowth, batch_figures
+from limbeck.training.flops import count_flops, set_train_mode
 from limbeck.training.health import Watch
 from limbeck.training.loggers import Logger, Loggers
 from limbeck.training.metrics_log import MetricsLog, ProgressLine
@@ -31,7 +29,7 @@ from limbeck.training.processes import any_process, barrier
 from limbeck.training.profiling import Profile, phase, waited
 from limbeck.training.recipe import StageConfig
 from limbeck.training.spikes import Spikes
-from limbeck.training.step import float32, forward_backward, random_state, set_random_state
+from limbeck.training.step import forward_backward
 from limbeck.training.symptoms import Log
 from limbeck.training.update import Update
 from limbeck.typed import Json
@@ -55,13 +53,15 @@ class FitResult:
 
     Attributes:
         steps: training steps done.
-        seconds: wall-clock time, validation included.
+        seconds: wall-clock time of all processes that trained it, validation included.
+        earlier: the part of it before a stop, 0 without one.
         best_step, best_score: the best validated step and its score, if there was validation.
         best: directory of the best model; None on other processes than the first.
     """
 
     steps: int
     seconds: float
+    earlier: float
     best_step: int | None
     best_score: float | None
     best: Path | None
@@ -114,7 +114,8 @@ def fit(
     log = Loggers([MetricsLog(folder / "metrics.jsonl", resume_step=progress.step), *more])
     growth = WeightGrowth(update.parameters, progress.extra)
     spikes = Spikes(stage.optim.skip_spikes, progress.extra, fabric.broadcast)
-    began = time.monotonic() - progress.seconds
+    earlier = progress.seconds
+    began = time.monotonic() - earlier
     main = fabric.is_global_zero
     line = ProgressLine(stage.name, total, progress.step, batches.batch_size, quiet=quiet or not main)
     spent = progress.extra.get("training_seconds", 0.0)
@@ -201,60 +202,7 @@ def fit(
         raise LimbeckError(
             f"{error}; add --resume to continue from an older checkpoint", code=error.code
         ) from None
-    return FitResult(progress.step, progress.seconds, progress.best_step, progress.best_score, best)
-
-
-def count_flops(
-    method: Method,
-    batches: Batches,
-    fabric: Fabric,
-    seed: int,
-    *,
-    size: int | None = None,
-    counted: tuple[int, int, int] = SAMPLES,
-) -> int:
-    """Count the floating-point operations of one forward and backward pass, two per multiply-add.
-
-    torch counts matrix products, convolutions and attention; the rest is small. The count is taken on three
-    small batches and extrapolated to the batch size. It uses plain attention, since fused kernels are not
-    counted on every device. Cached outputs, such as a teacher's, count as zero; work that ``chunk`` does
-    twice counts once. The method's weights and the random state stay unchanged.
-
-    Args:
-        method: the method to measure.
-        batches: source of the pairs.
-        fabric: device and precision.
-        seed: seed of the `TrainState`.
-        size: pairs per batch to extrapolate to; default: that of ``batches``.
-        counted: the three sizes to count.
-    """
-    batch, before = batches.at(0).to(fabric.device), random_state()
-    state = TrainState(step=0, total_steps=1, epoch=0, seed=seed)
-    set_train_mode(method)
-    counts: dict[int, int] = {}
-    size, own = size or batches.batch_size, len(batch)
-    small = own < counted[-1] * 2 and own == size
-    if own < counted[-1]:  # a process's share of a small batch
-        counted = (2, 3, 4)
-    for pairs in (own,) if small else counted:
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), plain():
-            with fabric.autocast():
-                outputs = method.encode_batch(batch.part(0, pairs)).map(float32)
-            method.loss(outputs, state).total.backward()
-        counts[pairs] = counter.get_total_flops()
-        method.zero_grad(set_to_none=True)
-    set_random_state(before)
-    return counts[own] if small else extrapolate(counts, size)
-
-
-def set_train_mode(method: Method) -> None:
-    """Set training mode, but evaluation mode (no dropout) for frozen towers and backbones."""
-    method.train()
-    for tower in method.encoder.towers.values():
-        if not any(p.requires_grad for p in tower.parameters()):
-            tower.eval()
-        elif tower.backbone.frozen:
-            tower.backbone.eval()
+    return FitResult(progress.step, progress.seconds, earlier, progress.best_step, progress.best_score, best)
 
 
 def _row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -266,6 +267,9 @@ def _finish(recipe: Recipe, run: Path, model: Path, choice: Choice, data: Data, 
     DualEncoder.load(model).save(run / "model", graphs=True)
     versions, machine = environment()
     shared = [stage for stage in recipe.stages.values() if stage not in recipe.candidates]
+    stages = stage_facts(run, recipe)
+    # A stage counts what it trained before a stop; ``seconds`` is of this process alone.
+    spent = [float(str(one["seconds_with_setup"])) for one in stages.values()]
     write_json(
         run / "run.json",
         {
@@ -281,8 +285,8 @@ def _finish(recipe: Recipe, run: Path, model: Path, choice: Choice, data: Data, 
             "train_pairs": len(data.train),
             "validation_pairs": len(data.held_out),
             "skipped_without_text": data.skipped,
-            "seconds": round(seconds, 3),
-            "stages": stage_facts(run, recipe),
+            "seconds": round(max(seconds, math.fsum(spent)), 3),
+            "stages": stages,
             "versions": versions,
             "machine": machine,
         },

@@ -282,7 +282,7 @@ def run_stage(
         facts: dict[str, Json] = {
             "steps": result.steps,
             "seconds": round(result.seconds, 3),
-            "seconds_with_setup": round(time.monotonic() - began, 3),
+            "seconds_with_setup": round(time.monotonic() - began + result.earlier, 3),
             "best_step": result.best_step if best else None,
             "best_score": result.best_score,
             "parameters": sum(p.numel() for p in encoder.parameters()) - adapters,

@@ -9,7 +9,7 @@ from limbeck.data.batches import Batches
 from limbeck.methods import TrainState
 from limbeck.pictures.decoding import default_workers
 from limbeck.training.data import open_data
-from limbeck.training.fit import set_train_mode
+from limbeck.training.flops import set_train_mode
 from limbeck.training.recipe import Recipe
 from limbeck.training.run import start_fabric
 from limbeck.training.stages import build_method, input_readers
