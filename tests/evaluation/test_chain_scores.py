@@ -10,7 +10,7 @@ import pytest
 from doubles import Encodes
 from limbeck.data.caption_chains import Chains
 from limbeck.evaluation.encode import Side
-from limbeck.evaluation.entailment_ranking import score_chains
+from limbeck.evaluation.entailment_ranking import _swap, score_chains
 from limbeck.spaces import Lorentz, Sphere
 
 LORENTZ = Lorentz(3, 1.0)
@@ -74,7 +74,8 @@ def test_scores_of_each_picture(flat: bool) -> None:
     assert scores.per_query["entailment"] == pytest.approx(found)
     assert scores.metrics["entailment"]["auc"] == pytest.approx(np.mean(found))
     if flat:
-        assert set(scores.metrics["entailment"]) == {"auc", "ap", "distinct", "zeros"}
+        named = {"auc", "ap", "distinct", "zeros", "swapped_auc", "finest_auc"}
+        assert set(scores.metrics["entailment"]) == named
         assert "cone" not in scores.metrics
     else:
         assert scores.metrics["cone"]["inside_coarsest"] == pytest.approx(np.mean(inside))
@@ -91,7 +92,37 @@ def test_perfect_cones_rank_perfectly() -> None:
     images = Side((np.eye(3) * 4).astype(np.float32), np.arange(3))
     scores = score_chains(OnAxes(), images, chains)  # type: ignore[arg-type]
     assert scores.metrics["entailment"]["auc"] == scores.metrics["entailment"]["margin_ap"] == 1
-    assert scores.metrics["cone"] == {"inside_coarsest": 1, "inside_other": 0}
+    assert scores.metrics["cone"] == {"inside_coarsest": 1, "inside_other_coarsest": 0, "inside_other": 0}
+
+
+def test_controls_tell_a_ranking_by_level_from_one_by_picture() -> None:
+    class ByLevel(Fixed):
+        """Coarse texts at the root, detailed ones far out, all in one direction: the picture says nothing."""
+
+        def encode_text(self, texts: list[str], **options: Any) -> np.ndarray:
+            return np.array([[0.02 if "a" not in text else 5.0, 0, 0] for text in texts], np.float32)
+
+    class ByPicture(Fixed):
+        """Every text in the direction of its picture, at one radius."""
+
+        def encode_text(self, texts: list[str], **options: Any) -> np.ndarray:
+            return np.eye(3, dtype=np.float32)[[int(text[0]) for text in texts]]
+
+    chains = Chains([["0", "0 a"], ["1", "1 a"], ["2", "2 a"]], np.arange(3), 0)
+    images = Side((np.eye(3) * 4).astype(np.float32), np.arange(3))
+    level, picture = (
+        score_chains(one(), images, chains).metrics["entailment"] for one in (ByLevel, ByPicture)
+    )  # type: ignore[arg-type]
+    assert level["margin_swapped_auc"] == level["margin_auc"] > 0.5
+    assert level["margin_finest_auc"] == 0.5
+    assert picture["margin_finest_auc"] == picture["margin_auc"] == 1
+    assert picture["margin_swapped_auc"] < 0.5
+
+
+def test_swapped_pictures_are_others() -> None:
+    for count in (2, 3, 50):
+        swap = _swap(count, 0)
+        assert sorted(swap) == list(range(count)) and (swap != np.arange(count)).all()
 
 
 def test_the_draw_of_negatives_is_seeded_and_leaves_out_own_texts() -> None:

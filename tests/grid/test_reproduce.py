@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from limbeck.data import caption_chains
 from limbeck.data.pairs import Pairs
 from limbeck.evaluation import validity
 from limbeck.evaluation.hashing import Scores
@@ -134,6 +135,13 @@ def test_a_change_of_protocol_data_or_metric_voids_a_row(
     assert "data set pairs has changed" in void_reasons(result, pairs)[0]
     monkeypatch.setattr(validity, "metric_version", lambda task: "later")
     assert "the code of the metrics of hashing has changed" in void_reasons(result)[0]
+
+
+def test_another_rule_of_the_chains_voids_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Recorded.read("hyperbolic-flickr8k", REPOSITORY / "results").rows["meru-s0"]
+    assert kept.settings["chains"]["source"] == "rule" and not void_reasons(kept)
+    monkeypatch.setattr(caption_chains, "RULE", "another rule")
+    assert "the rule of the chains of texts has changed" in void_reasons(kept)[0]
 
 
 def test_the_version_of_the_metrics_follows_what_they_give(monkeypatch: pytest.MonkeyPatch) -> None:

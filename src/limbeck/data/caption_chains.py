@@ -17,6 +17,7 @@ import numpy as np
 from limbeck.data.pairs import Pairs
 from limbeck.data.prompts import clean_class_name
 from limbeck.errors import LimbeckError
+from limbeck.files import sha256_json
 from limbeck.pictures import normalize_text
 
 ChainSource = Literal["rule", "order", "path"]
@@ -40,6 +41,12 @@ RULE = (
     + " (at least two words), the first phrase, the first sentence, and the caption"
 )
 """The rule in words; a protocol that names it includes it in its hash."""
+
+
+def chain_version(source: ChainSource) -> str:
+    """Return a hash of the words of the rule, or of another source; a result records it."""
+    return sha256_json({"rule": RULE} if source == "rule" else source)[:12]
+
 
 _SENTENCE = re.compile(r"[.!?;]+(?:\s+|$)")
 _PHRASE = re.compile(r"[,;:()]|\b(?:" + "|".join(join.replace(" ", r"\s+") for join in _JOINS) + r")\b", re.I)

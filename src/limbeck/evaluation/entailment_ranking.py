@@ -37,10 +37,13 @@ def score_chains(
         Group ``entailment`` with ``auc``, ``ap``, ``distinct`` and ``zeros`` of `entailment_ranking`. In a
         space with cones the score of "text entails picture" is 1 − 2φ/π, at least 0, with the exterior angle
         φ at the text; ``margin_auc`` and ``margin_ap`` rank by the half aperture minus φ. Other spaces have
-        no cones: there the score is the similarity. In a space with cones the group ``cone`` has
-        ``inside_coarsest`` and ``inside_other``, the share of the pictures inside the cone of the coarsest
-        text of their chain, and of the finest text of a random other picture. With fewer than two pictures
-        there are no scores.
+        no cones: there the score is the similarity. Two controls (ours) say what the ranking rests on:
+        ``swapped_auc`` ranks the same texts for a random other picture, so that only the levels of the texts
+        can tell them apart, and ``finest_auc`` has the finest text of the chain as its only positive, so that
+        only the picture can. In a space with cones the group ``cone`` has ``inside_coarsest``,
+        ``inside_other_coarsest`` and ``inside_other``: the share of the pictures inside the cone of the
+        coarsest text of their chain, of that of a random other picture, and of the finest text of a random
+        other picture. With fewer than two pictures there are no scores.
     """
     scores = Scores()
     if len(chains.texts) < 2:
@@ -50,18 +53,42 @@ def score_chains(
     pictures = images.points[order[np.searchsorted(images.rows[order], chains.rows)]]
     shown, is_positive = _drawn(chains, seed)
     first, margin = _entailment(model.space, texts, pictures, shown)
+    swap = _swap(len(pictures), seed)
+    swapped, swapped_margin = _entailment(model.space, texts, pictures[swap], shown)
     ranking = entailment_ranking(first, is_positive)
-    scores.metrics["entailment"] = _named(ranking)
+    scores.metrics["entailment"] = _named(ranking) | _controls(first, swapped, is_positive)
     scores.per_query["entailment"] = plain(ranking.per_query["auc"])
-    if margin is not None:
+    if margin is not None and swapped_margin is not None:
         by_margin = entailment_ranking(margin, is_positive)
-        scores.metrics["entailment"] |= {"margin_auc": by_margin.auc, "margin_ap": by_margin.ap}
+        controls = _controls(margin, swapped_margin, is_positive)
+        named = {"auc": by_margin.auc, "ap": by_margin.ap} | controls
+        scores.metrics["entailment"] |= {f"margin_{name}": value for name, value in named.items()}
         other = np.argmax(~is_positive & (shown >= 0), axis=1)
         scores.metrics["cone"] = {
             "inside_coarsest": float((margin[:, 0] >= 0).mean()),
+            "inside_other_coarsest": float((swapped_margin[:, 0] >= 0).mean()),
             "inside_other": float((margin[np.arange(len(margin)), other] >= 0).mean()),
         }
     return scores
+
+
+def _swap(count: int, seed: int) -> np.ndarray:
+    """Return for each picture the number of a random other one; no two have the same."""
+    order = np.random.default_rng(seed).permutation(count)
+    other = np.empty(count, np.int64)
+    other[order] = np.roll(order, 1)
+    return other
+
+
+def _controls(scores: np.ndarray, swapped: np.ndarray, is_positive: np.ndarray) -> dict[str, float]:
+    """Return the AUC with pictures swapped, and with the finest text as the only positive."""
+    finest = np.zeros_like(is_positive)
+    finest[np.arange(len(finest)), is_positive.sum(1) - 1] = True  # own texts come first, coarse first
+    alone = np.where(finest | ~is_positive, scores, np.nan)
+    return {
+        "swapped_auc": entailment_ranking(swapped, is_positive).auc,
+        "finest_auc": entailment_ranking(alone, finest).auc,
+    }
 
 
 def _named(ranking: EntailmentRanking) -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limbeck.data.caption_chains import Chains, find_chains, read_chains
+from limbeck.data.caption_chains import Chains, chain_version, find_chains, read_chains
 from limbeck.data.pairs import Pairs
 from limbeck.data.prompts import exact_words_prompt
 from limbeck.data.protocol import Protocol
@@ -185,6 +185,9 @@ def evaluate(
         for group, values in more.metrics.items():
             scores.metrics[group] = scores.metrics.get(group, {}) | values
         scores.per_query |= more.per_query
+    if "entailment" in scores.metrics:
+        source = protocol.chain_source
+        extra["chains"] = {"source": source, "version": chain_version(source)}
     if probe:
         probe_scores, extra["probe"] = linear_probe(model, splits, batch_size=batch_size)
         scores.metrics |= probe_scores.metrics

@@ -1,4 +1,4 @@
-"""Tell which recorded results have become void, because their protocol, data set or metric changed."""
+"""Tell which recorded results are void: their protocol, data set, chains of texts or metric changed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from limbeck.data.caption_chains import chain_version
 from limbeck.data.pairs import Pairs
 from limbeck.data.protocols import load_protocol
 from limbeck.errors import LimbeckError
@@ -78,6 +79,9 @@ def void_reasons(result: Result, pairs: Pairs | None = None) -> list[str]:
         reasons.append(_changed(f"data set {pairs.path.name}", recorded, pairs.fingerprint))
     if result.metric_version != (version := metric_version(result.task)):
         reasons.append(_changed(f"code of the metrics of {result.task}", result.metric_version, version))
+    chains = result.settings.get("chains")
+    if chains is not None and chains["version"] != (version := chain_version(chains["source"])):
+        reasons.append(_changed("rule of the chains of texts", chains["version"], version))
     return reasons
 
 

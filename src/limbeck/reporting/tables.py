@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 
 DIRECTION_LABELS = {"i2t": "i→t", "t2i": "t→i"}
 PERCENT = {
-    "top1", "mean_per_class", "chance", "inside", "inside_coarsest", "inside_other", "capped_image",
+    "top1", "mean_per_class", "chance", "inside", "inside_coarsest", "inside_other_coarsest", "inside_other",
+    "capped_image",
     "capped_text", "distinct", "zeros",
 }  # fmt: skip
 HEADS = {
     "map": "mAP", "median_rank": "med. rank", "top1": "top-1", "mean_per_class": "per class", "tie": "TIE",
     "lca": "LCA", "jaccard": "Jaccard", "precision": "h. prec.", "recall": "h. rec.", "inside": "in cone",
     "image": "r image", "text": "r text", "capped_image": "cap image", "capped_text": "cap text",
-    "inside_coarsest": "in coarsest", "inside_other": "in other",
+    "inside_coarsest": "in coarsest", "inside_other_coarsest": "other coarsest", "inside_other": "in other",
     "auc": "AUC", "ap": "AP", "margin_auc": "margin AUC", "margin_ap": "margin AP",
+    "swapped_auc": "AUC swapped", "finest_auc": "AUC finest",
+    "margin_swapped_auc": "m. swapped", "margin_finest_auc": "m. finest",
 }  # fmt: skip
 NOTES = {
     "floor": "floor: all codes equal",
