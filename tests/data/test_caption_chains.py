@@ -96,6 +96,7 @@ def test_hierarcaps(tmp_path: Path) -> None:
     [
         (CSV.replace("animal => a dog => a dog, on sand => ", ""), "E-HIERARCHY-TREE", "line 2"),
         (CSV.replace("animal", "a dog"), "E-HIERARCHY-TREE", "'a dog'"),
+        (CSV.replace("animal", "A dog."), "E-HIERARCHY-TREE", "'A dog.'"),
         (CSV.replace("captions", "text"), "E-TABLE-COLUMN", "captions"),
         (CSV.replace("http://x.org/val2014/p%200.jpg", "http://x.org/"), "E-IMPORT-LAYOUT", "image_url"),
         ("id,captions,image_url\n", "E-FILE-EMPTY", "hierarcaps.csv"),
@@ -107,3 +108,9 @@ def test_a_hierarchy_file_of_another_layout(tmp_path: Path, content: str, code: 
     with raises_code(code, fact):
         run("hierarcaps", tmp_path / "src", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_hierarchy_of_another_format_is_named(tmp_path: Path) -> None:
+    (tmp_path / "chains.json").write_text("[]")
+    with raises_code("E-IMPORT-LAYOUT", "give the CSV file"):
+        run("hierarcaps", tmp_path / "chains.json", tmp_path / "out")

@@ -77,7 +77,8 @@ def read_chains(pairs: Pairs, rows: np.ndarray, source: ChainSource) -> Chains:
     if not chains.texts:
         column = "path" if source == "path" else "captions"
         raise LimbeckError(
-            f"{pairs.path}: no row has a chain of two texts by {source}; fill the column {column}",
+            f"{pairs.path}: no row has a chain of two texts by {source}; give at least two "
+            f"different texts, one more general than the other, in the column {column}",
             code="E-DATA-TEXT",
         )
     return chains
@@ -123,12 +124,16 @@ def _start(phrase: str) -> str:
     return " ".join(words[:end])
 
 
+def plain_text(text: str) -> str:
+    """Return a text without its final mark and in lower case; texts that are equal so say the same."""
+    return text.lower().rstrip(" .!?")
+
+
 def _without_repeats(levels: Sequence[str]) -> list[str]:
     """Leave out empty levels, and levels that differ from a finer one only in case or the final full stop."""
     kept: list[str] = []
     for level in reversed(levels):
-        plain = level.lower().rstrip(" .!?")
-        if plain and plain not in {one.lower().rstrip(" .!?") for one in kept}:
+        if plain_text(level) and plain_text(level) not in map(plain_text, kept):
             kept.append(level)
     return kept[::-1]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from limbeck.data.caption_chains import plain_text
 from limbeck.data.importers.base import ImportReport, PictureOptions, Source
 from limbeck.data.importers.listed import Listed, write_listed
 from limbeck.errors import LimbeckError
@@ -58,7 +59,8 @@ def _chain(text: str, where: str) -> list[str]:
             f"general to specific, with {_JOIN}",
             code="E-HIERARCHY-TREE",
         )
-    repeated = next((level for level in levels if levels.count(level) > 1), None)
+    plain = [plain_text(level) for level in levels]
+    repeated = next((level for level, key in zip(levels, plain, strict=True) if plain.count(key) > 1), None)
     if repeated is not None:
         raise LimbeckError(
             f"{where}: the caption {repeated[:60]!r} occurs twice in its chain, so the chain is a cycle; "
@@ -78,6 +80,11 @@ def _picture_name(url: str, where: str) -> str:
 
 
 def _chain_file(src: Path) -> tuple[Source, str]:
+    if src.is_file() and src.suffix.lower() not in (".csv", ".zip"):
+        raise LimbeckError(
+            f"{src}: is not a CSV file; give the CSV file of the chains, or the folder or zip file with it",
+            code="E-IMPORT-LAYOUT",
+        )
     if src.is_file() and src.suffix.lower() == ".csv":
         return Source(src.parent), src.name
     source = Source(src)
