@@ -78,6 +78,18 @@ def test_operations_of_texts_of_many_lengths_are_those_of_the_batch_or_nearly(
         assert abs(few - whole) < 0.25 * whole
 
 
+def test_labels_take_no_gradient_where_their_weights_count(recipe: dict[str, Any], pairs_dir: Path) -> None:
+    """``rarity`` weighs the likelihood by the labels, and torch refuses weights that take a gradient."""
+    recipe["stages"]["teacher"]["method"]["rarity"] = 0.5
+    recipe["schedule"]["batch_size"] = 36
+    resolved = load_recipe(recipe)
+    data, fabric = open_data(resolved), start_fabric(resolved)
+    built = build_method(resolved.stages["teacher"], data, {}, 0)
+    batches = Batches(data.train, input_readers(built, data.train), batch_size=36, seed=0)
+    few, whole = (count_flops(built, batches, fabric, 0, counted=n) for n in (12, 36))
+    assert few == pytest.approx(whole, rel=0.05)  # bags of words differ in length
+
+
 def test_extrapolation_is_exact_for_parabolas() -> None:
     def cost(n: int) -> int:
         return 7 + 11 * n + 3 * n * n

@@ -64,7 +64,7 @@ def count_flops(
 
     total = _count(method, state, encode)
     if own != size:
-        outputs = encode().map(torch.Tensor.detach)
+        outputs = encode()
         loss = {n: _count(method, state, lambda n=n: _rows(outputs, n)) for n in _SIZES}  # type: ignore[misc]
         total = (total - extrapolate(loss, own)) * size // own + extrapolate(loss, size)
     set_random_state(before)
@@ -79,11 +79,14 @@ def _count(method: Method, state: TrainState, outputs: Callable[[], Outputs]) ->
 
 
 def _rows(outputs: Outputs, count: int) -> Outputs:
-    """Return ``count`` rows that take a gradient: the first ones, again from the start if there are fewer."""
+    """Return ``count`` rows: the first ones, again from the start if there are fewer.
+
+    Rows that were computed with a gradient take one, but it ends here; labels and a teacher's rows take none.
+    """
 
     def taken(rows: torch.Tensor) -> torch.Tensor:
-        chosen = rows[torch.arange(count, device=rows.device) % len(rows)]
-        return chosen.requires_grad_(chosen.is_floating_point())
+        chosen = rows.detach()[torch.arange(count, device=rows.device) % len(rows)]
+        return chosen.requires_grad_(rows.requires_grad)
 
     return outputs.map(taken)
 
