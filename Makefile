@@ -20,7 +20,7 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	touch $@ $(VENV)/.demo
 
 $(VENV)/.all: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[dev,text,milvus-server]'
+	$(PIP) --editable '.[dev,text,starter,milvus-server]'
 	touch $@ $(VENV)/.dev $(VENV)/.demo
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
@@ -35,7 +35,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow' -n auto
 
-# All tests, with the pretrained sentence encoder and a Milvus server.
+# All tests, with the pretrained sentence encoder, the starter model and a Milvus server.
 test-all: $(VENV)/.all
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 

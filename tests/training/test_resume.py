@@ -67,9 +67,10 @@ def test_interrupt_saves_says_how_to_go_on_and_resumes(
     app(command.split()[1:], standalone_mode=False)
     assert_same_run(run, whole_run)
     told = json.loads((run / "run.json").read_text())
-    assert told["seconds"] >= before + told["stages"]["student"]["seconds_with_setup"]  # of both processes
+    both = before + told["stages"]["student"]["seconds_with_setup"]
+    assert told["seconds"] >= both - 0.002  # each is rounded to milliseconds
     student = json.loads((run / "stages/student/done.json").read_text())
-    assert student["seconds_with_setup"] >= student["seconds"]  # the steps before the stop included
+    assert student["seconds_with_setup"] >= student["seconds"] - 0.002  # the steps before the stop included
 
 
 def test_interrupt_in_process_leaves_the_handlers_as_they_were(

@@ -124,8 +124,9 @@ def _list(tables: list[Recorded], benchmark: list[dict[str, Json]]) -> Table:
         for one in tables
     ]
     if benchmark:
-        lines.append(["hamming", "features (.npy) or none", str(len(benchmark)), "1", "", "0"])
+        lines.append(["hamming", "features (.npy) or none", str(len(benchmark)), "1", "", "–"])
     notes = ["seconds: the median per row, evaluation included; the teachers that a row needs come on top"]
+    notes.append("void: rows whose protocol, data set, chains of texts or code of mAP and recall has changed")
     notes += [f"{one.name}: {one.no_grid}" for one in tables if one.grid is None]
     return Table("Recorded tables", head, lines, 2, notes=notes)
 

@@ -40,8 +40,10 @@ def sample(
     """Return algorithms with the data sets that can be made: all, or those of `drawn`, named "A on D".
 
     Raises:
-        LimbeckError: there are none.
+        LimbeckError: there are none, or there is no such file of features.
     """
+    if features is not None and not features.is_file():
+        raise LimbeckError(f"--data {features}: there is no such file; check the path", code="E-PATH-MISSING")
     made = {"random", "scenes"} | ({features.stem} if features is not None else set())
     fit = sorted({(row["algorithm"], row["dataset"]) for row in rows if row["dataset"].split("-")[0] in made})
     if not fit:
