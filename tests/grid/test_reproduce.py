@@ -168,14 +168,18 @@ def hamming(**changes: Any) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
-def test_rows_of_the_hamming_benchmark_are_drawn_and_judged() -> None:
+def test_rows_of_the_hamming_benchmark_are_drawn_and_judged(tmp_path: Path) -> None:
     rows = [hamming(), hamming(algorithm="faiss ivf"), hamming(dataset="photos-64-500")]
     assert benchmark.sample(rows, None, 0, None) == [
         ("faiss ivf", "random-64-500"),
         ("limbeck scan", "random-64-500"),
     ]
     assert len(benchmark.sample(rows, 1, 0, None)) == 1
-    assert len(benchmark.sample(rows, None, 0, Path("photos.npy"))) == 3
+    features = tmp_path / "photos.npy"
+    with raises_code("E-PATH-MISSING", "photos.npy"):
+        benchmark.sample(rows, None, 0, features)
+    features.touch()
+    assert len(benchmark.sample(rows, None, 0, features)) == 3
     assert benchmark.sample(rows, None, 0, None, "faiss*") == [("faiss ivf", "random-64-500")]
     with raises_code("E-RESULT-MISSING", "give --data FEATURES.npy"):
         benchmark.sample(rows[2:], None, 0, None)
